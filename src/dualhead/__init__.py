@@ -1,0 +1,24 @@
+"""DualHead-Net as a reproducible workflow: raw skeletons in, the paper's tables out."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dualhead import modalities
+
+if TYPE_CHECKING:
+    from dualhead.checkpoint import load
+    from dualhead.store import Store
+
+__all__ = ["Store", "load", "modalities"]
+__version__ = "0.1.0"
+
+_LAZY = {"load": "dualhead.checkpoint", "Store": "dualhead.store"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch and h5py only when something that needs them is asked for."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'dualhead' has no attribute {name!r}")

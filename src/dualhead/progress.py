@@ -1,0 +1,83 @@
+"""How long a loop still takes: a bar where a person watches, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def progress(
+    iterable: Iterable[Item],
+    *,
+    total: int,
+    label: str,
+    unit: str = "it",
+    scale: int = 1,
+    describe: Callable[[], str] | None = None,
+) -> Iterator[Item]:
+    """Yield the items, and show on stderr how far the loop is.
+
+    Args:
+        iterable: the items.
+        total: how many of them.
+        label: what is being done, in a few words.
+        unit: what is counted.
+        scale: units in one item; a batch is many samples.
+        describe: called whenever something is shown; its text ends the line.
+    """
+    show = _bar if sys.stderr.isatty() else _lines
+    return show(iterable, total, label, unit, scale, describe or str)
+
+
+def duration(seconds: float) -> str:
+    """Return 95.0 as `1:35`, 3695.0 as `1:01:35`."""
+    return tqdm.format_interval(seconds)
+
+
+def _bar(
+    iterable: Iterable[Item],
+    total: int,
+    label: str,
+    unit: str,
+    scale: int,
+    describe: Callable[[], str],
+) -> Iterator[Item]:
+    with tqdm(total=total * scale, desc=label, unit=f" {unit}", leave=False) as bar:
+        shown = 0.0
+        for item in iterable:
+            yield item
+            bar.update(scale)
+            if time.monotonic() - shown > 1.0:  # describing may wait for the device
+                bar.set_postfix_str(describe(), refresh=False)
+                shown = time.monotonic()
+
+
+def _lines(
+    iterable: Iterable[Item],
+    total: int,
+    label: str,
+    unit: str,
+    scale: int,
+    describe: Callable[[], str],
+) -> Iterator[Item]:
+    begin = shown = time.monotonic()
+    for done, item in enumerate(iterable, start=1):
+        yield item
+        now = time.monotonic()
+        if now - shown > SECONDS_BETWEEN_LINES:
+            shown = now
+            rate = done / (now - begin)
+            print(
+                f"{label}: {done * scale}/{total * scale} {unit}, {rate * scale:.1f} {unit}/s, "
+                f"{duration((total - done) / rate)} left {describe()}".rstrip(),
+                file=sys.stderr,
+                flush=True,
+            )

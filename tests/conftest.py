@@ -1,0 +1,28 @@
+"""Fixtures that several test modules share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Golden files and real recordings, which lie beside the repository and are never part of it."""
+    if not (SHARED / "golden").is_dir():
+        pytest.skip(f"no golden files and real recordings at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)

@@ -1,0 +1,173 @@
+"""params: merging, checking, and addresses."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dualhead import params
+
+
+@pytest.fixture
+def paper(root: Path) -> params.Settings:
+    return params.load(root / "params.yaml")
+
+
+def workspace(folder: Path, **sections: object) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump({"extends": "paper", **sections}))
+    return path
+
+
+def runs(settings: params.Settings) -> set[str]:
+    return set(params.resolve(settings)["runs"])
+
+
+def test_packaged_params_are_the_root_file(root):
+    assert (root / "params.yaml").samefile(params.packaged_params())
+
+
+def test_the_paper_asks_for_31_runs_a_seed(paper):
+    assert len(runs(paper)) == 31
+    paper["seeds"] = [1, 2, 3, 4, 5]
+    assert len(runs(paper)) == 155
+
+
+def test_twenty_runs_make_tables_1_to_3(paper):
+    paper["tables"] = {name: paper["tables"][name] for name in ("table1", "table2", "table3")}
+    assert len(runs(paper)) == 20
+
+
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        ("paper", (0.1, [40, 60], 80, "sum")),
+        ("authors", (0.05, [40, 60, 80], 120, "mean")),
+    ],
+)
+def test_protocol_switches_what_paper_and_code_disagree_on(paper, protocol, expected):
+    paper["protocol"] = protocol
+    grid = params.resolve(paper)
+    train = next(run["train"] for run in grid["runs"].values() if run["dataset"] == "ntu60")
+    keys = ("learning_rate", "milestones", "epochs", "loss")
+    assert expected == tuple(train[key] for key in keys)
+    assert set(grid["fusion"].values()) == {"softmax" if protocol == "paper" else "logits"}
+
+
+def test_one_changed_variant_moves_only_its_own_runs(paper):
+    before = runs(paper)
+    paper["variants"]["subsample_4"]["dualhead"]["subsample"] = 5
+    assert len(before - runs(paper)) == 1
+
+
+def test_a_changed_benchmark_moves_its_runs_alone(paper):
+    before = runs(paper)
+    paper["benchmarks"]["ntu120_xset"]["train"] = {"epochs": 81}
+    assert {run.split("/")[0] for run in before - runs(paper)} == {"ntu120_xset"}
+
+
+def test_changed_preparation_moves_every_run_of_the_dataset_and_of_those_that_reuse_it(paper):
+    before = runs(paper)
+    paper["datasets"]["ntu60"]["release"] = 2
+    moved = {run.split("/")[0] for run in before - runs(paper)}
+    assert moved == {"ntu60_xsub", "ntu60_xview", "ntu120_xsub", "ntu120_xset"}
+
+
+@pytest.mark.parametrize("section", ["hardware", "tables", "figures"])
+def test_what_changes_no_result_is_no_part_of_an_address(paper, section):
+    before = runs(paper)
+    changed = copy.deepcopy(paper)
+    changed["hardware"]["evaluate_batch_size"] = 3
+    changed["tables"] = {"table4": paper["tables"]["table4"]}
+    assert runs(changed) <= before
+    changed["evaluate"]["fusion"] = "logits"
+    assert runs(changed) <= before
+
+
+def test_the_spelling_of_a_number_is_no_other_run():
+    assert params.address({"rate": 1}) == params.address({"rate": 1.0})
+    assert params.address({"rate": 1}) != params.address({"rate": 1.5})
+    assert params.address({"flag": True}) != params.address({"flag": False})
+
+
+def test_a_workspace_says_only_what_differs(tmp_path, paper):
+    path = workspace(tmp_path, train={"epochs": 3}, seeds=[7])
+    settings = params.load(path)
+    assert settings["train"] == paper["train"] | {"epochs": 3}
+    assert settings["seeds"] == [7]
+    assert settings["tables"] == paper["tables"]
+
+
+def test_grid_sections_are_replaced_whole(tmp_path):
+    table = {"kind": "ablation", "benchmark": "mine", "stream": "joint", "rows": ["dualhead"]}
+    path = workspace(
+        tmp_path,
+        datasets={"own": {"kind": "synthetic", "raw": ["data/raw/own"]}},
+        benchmarks={"mine": {"dataset": "own", "split": "xsub"}},
+        tables={"only": table},
+        figures={
+            "benchmark": "mine",
+            "variant": "dualhead",
+            "baseline": "ms_g3d",
+            "stream": "joint",
+        },
+    )
+    grid = params.resolve(params.load(path))
+    assert [len(grid["runs"]), len(grid["stores"])] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trian": {}}, "unknown setting 'trian' in params.yaml"),
+        ({"train": {"epoch": 3}}, "unknown setting 'epoch' in train; known here: .*'epochs'"),
+        (
+            {"variants": {"x": {"model": "dualhead", "frame_strid": 1}}},
+            "'frame_strid' in variants.x",
+        ),
+        (
+            {"variants": {"x": {"model": "dualhead", "dualhead": {"subsampel": 1}}}},
+            "unknown setting 'subsampel' in variants.x.dualhead",
+        ),
+        ({"variants": {"x": {"model": "st_gcn"}}}, "'st_gcn' is not defined; known here: .*ms_g3d"),
+        ({"train": {"epochs": "many"}}, "train.epochs: expected a whole number"),
+        ({"train": {"weight_decay": "1e-4"}}, "train.weight_decay: expected a number"),
+        ({"train": {"loss": "median"}}, "train.loss: expected sum . mean, found 'median'"),
+        ({"input": {"min_max": 1}}, "input.min_max: expected true or false"),
+        ({"protocol": "mine"}, "protocol: expected paper . authors"),
+        ({"seeds": [1, 1]}, "seeds: expected a list of different whole numbers"),
+        ({"seeds": []}, "seeds: expected a list"),
+        ({"tables": {"t": {"kind": "ablation"}}}, "tables.t: a ablation needs|needs the setting"),
+        (
+            {"benchmarks": {"b": {"dataset": "nowhere", "split": "xsub"}}},
+            "benchmarks.b.dataset: 'nowhere' is not defined",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_says_where(tmp_path, changes, message):
+    path = workspace(tmp_path, **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        params.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_extends_itself_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("extends: params.yaml\n")
+    with pytest.raises(ValueError, match="extends itself"):
+        params.load(path)
+
+
+def test_yaml_cannot_make_objects(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("seeds: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ValueError, match="not valid YAML"):
+        params.load(path)
+
+
+def test_a_dumped_run_has_the_same_address(paper, tmp_path):
+    address, settings = next(iter(params.resolve(paper)["runs"].items()))
+    path = tmp_path / "config.yaml"
+    path.write_text(params.dump(settings))
+    assert address.endswith(params.address(params.read_yaml(path)))
