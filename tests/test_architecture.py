@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 FLOORS = (
-    "params layout metrics statistics files progress",
+    "params layout metrics statistics files progress gpu",
     "denoise normalize modalities graph download",
     "datasets store scores models synthesize",
     "prepare loader complexity checkpoint inference",
-    "train evaluate ensemble predict housekeeping",
-    "tables figures report",
+    "train evaluate ensemble predict housekeeping workspace",
+    "cells published printing tables figures report",
     "cli",
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}

@@ -1,4 +1,4 @@
-"""What every dataset says of itself: how to list, read and prepare its recordings, and how it is split."""
+"""What a dataset says of itself: how to list, read and prepare its recordings, how it is split."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Dropped(NamedTuple):
 class Prepared(NamedTuple):
     """One recording, normalized: the loop of each body's rows fills any number of frames.
 
-    bodies[m] is (L_m, V, C) float32; an absent body is absent from the end of the tuple or has zero rows.
+    bodies[m] is (L_m, V, C) float32; an absent body is absent from the end of the tuple or has no
+    rows.
     """
 
     bodies: tuple[Array, ...]
@@ -58,12 +59,15 @@ class Dataset:
     meta_columns: tuple[str, ...]
     list_samples: Callable[[Sequence[Path]], tuple[list[RawSample], list[Dropped]]]
     prepare_sample: Callable[[bytes, RawSample, Settings], Prepared]
-    """Parse, select bodies and normalize one recording by the `prepare` settings. Raises ValueError for a bad file."""
+    """Parse, select bodies and normalize one recording by the `prepare` settings.
+
+    Raises ValueError for a bad file.
+    """
     splits: Mapping[str, Callable[[Mapping[str, npt.NDArray[np.int64]]], npt.NDArray[np.int8]]]
     """Split name -> meta columns (each (N,)) to 1 train, 0 test, -1 neither."""
     expected: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Split name -> exact (train, test) counts of the complete dataset."""
     where: str = ""
-    """What to download, from whom, how large, and where to put it: the text of the 'dataset is missing' error."""
+    """What to download, from whom, how large, and where to put it."""
     read_class_names: Callable[[Sequence[Path]], tuple[str, ...]] | None = None
-    """Reads the names from the raw files, where those have them; `class_names` are then placeholders."""
+    """Reads the class names from the raw files; `class_names` are then placeholders."""

@@ -1,0 +1,423 @@
+"""The store: one HDF5 file per dataset, ragged, read through a memory map.
+
+Rows are real frames of present bodies; padding, bone and motion are made when a sample is read.
+`joints` is contiguous and not compressed: lz4 or zstd would save 20 % of a file that is already 4.6
+times smaller than padded arrays, for two to four times the reading time and no memory map.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import BinaryIO, NamedTuple, Self
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from dualhead.files import replacing
+from dualhead.layout import SkeletonLayout, load_layout
+from dualhead.params import Settings
+
+Array = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+SplitFunction = Callable[[Mapping[str, Integers]], npt.NDArray[np.int8]]
+"""Meta columns, each (N,) -> (N,): 1 train, 0 test, -1 neither."""
+
+SCHEMA = 1
+AXES = "joints: rows (one body in one frame), joints, coordinates"
+COPY_BYTES = 1 << 22
+
+
+class Record(NamedTuple):
+    """One prepared sample on its way into a store."""
+
+    name: str
+    label: int  # 0-based class
+    meta: Mapping[str, int]
+    bodies: tuple[Array, ...]  # each (L, V, C)
+    num_frames: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a store says of itself, beside its samples.
+
+    Attributes:
+        dataset: kind of the dataset, a key of `DATASETS`.
+        layout: the skeleton; its name is stored.
+        class_names: one for each class.
+        padding: `loop` or `zero`, what follows a body's last row.
+        max_bodies: bodies in a padded sample.
+        units: of the coordinates.
+        settings: the prepare settings.
+        partial: whether it may lack samples of the dataset.
+        fingerprint: of the raw files.
+        counts: returns what was kept, and dropped by reason; called after the last record.
+    """
+
+    dataset: str
+    layout: SkeletonLayout
+    class_names: tuple[str, ...]
+    padding: str
+    max_bodies: int
+    units: str
+    settings: Settings
+    partial: bool
+    fingerprint: str
+    counts: Callable[[], Mapping[str, object]]
+
+
+@dataclass
+class _Table:
+    """The index of a store while it is written: a few bytes a sample, in memory."""
+
+    names: list[str] = field(default_factory=list)
+    labels: array[int] = field(default_factory=lambda: array("q"))
+    num_frames: array[int] = field(default_factory=lambda: array("q"))
+    sample_start: array[int] = field(default_factory=lambda: array("q", [0]))
+    body_start: array[int] = field(default_factory=lambda: array("q"))
+    body_length: array[int] = field(default_factory=lambda: array("q"))
+    meta: dict[str, array[int]] = field(default_factory=dict)
+    rows: int = 0
+
+    def add(self, record: Record) -> None:
+        """Append one sample; its rows follow those of the sample before it."""
+        if self.names and record.name <= self.names[-1]:
+            raise ValueError(f"{record.name} after {self.names[-1]}: a store's names are sorted")
+        self.names.append(record.name)
+        self.labels.append(record.label)
+        self.num_frames.append(record.num_frames)
+        for column, value in record.meta.items():
+            self.meta.setdefault(column, array("q")).append(value)
+        for body in record.bodies:
+            self.body_start.append(self.rows)
+            self.body_length.append(len(body))
+            self.rows += len(body)
+        self.sample_start.append(len(self.body_start))
+
+
+def write_store(
+    path: Path,
+    records: Iterable[Record],
+    *,
+    header: Header,
+    splits: Mapping[str, SplitFunction],
+) -> None:
+    """Write a store from samples sorted by name, in bounded memory; it appears when it is whole.
+
+    Rows are spooled beside the store, because a contiguous dataset must know its length.
+
+    Raises:
+        ValueError: for a record out of order or of another shape, or a path that another process
+            writes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _spool(path) as rows, replacing(path) as temporary:
+        table = _append(records, rows, header)
+        with h5py.File(temporary, "w") as file:
+            _write_attributes(file, header)
+            _write_index(file, table, splits)
+            _write_rows(file, rows, table.rows, header.layout)
+
+
+@contextmanager
+def _spool(path: Path) -> Iterator[BinaryIO]:
+    """Open the file beside `path` that collects rows; its lock keeps a second writer out."""
+    spool = path.with_name(f".{path.name}.rows")
+    with spool.open("a+b") as rows:
+        try:
+            fcntl.flock(rows, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"{path}: another process is writing it. Wait for it or end it."
+            ) from error
+        try:
+            rows.truncate(0)
+            yield rows
+        finally:
+            spool.unlink(missing_ok=True)
+
+
+def _append(records: Iterable[Record], rows: BinaryIO, header: Header) -> _Table:
+    """Append the rows of all records to the spool; return their index."""
+    table = _Table()
+    shape = (header.layout.num_joints, header.layout.num_coordinates)
+    for record in records:
+        record = record._replace(bodies=_trim(record.bodies))
+        if len(record.bodies) > header.max_bodies or any(
+            body.ndim != 3 or body.shape[1:] != shape for body in record.bodies
+        ):
+            raise ValueError(
+                f"{record.name}: expected at most {header.max_bodies} bodies of shape "
+                f"(L, {shape[0]}, {shape[1]}); found {[body.shape for body in record.bodies]}"
+            )
+        for body in record.bodies:
+            rows.write(np.ascontiguousarray(body, "<f4").data)
+        table.add(record)
+    rows.flush()
+    return table
+
+
+def _trim(bodies: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Leave out absent bodies after the last present one."""
+    present = [slot for slot, body in enumerate(bodies) if len(body)]
+    return bodies[: present[-1] + 1 if present else 0]
+
+
+def _write_attributes(file: h5py.File, header: Header) -> None:
+    file.attrs.update(
+        schema=SCHEMA,
+        dataset=header.dataset,
+        layout=header.layout.name,
+        num_classes=len(header.class_names),
+        class_names=json.dumps(header.class_names),
+        padding=header.padding,
+        max_bodies=header.max_bodies,
+        axes=AXES,
+        units=header.units,
+        settings=json.dumps(header.settings, sort_keys=True),
+        partial=header.partial,
+        fingerprint=header.fingerprint,
+        counts=json.dumps(header.counts(), sort_keys=True),
+    )
+
+
+def _write_index(file: h5py.File, table: _Table, splits: Mapping[str, SplitFunction]) -> None:
+    meta = {column: np.asarray(values, np.int64) for column, values in table.meta.items()}
+    file.create_dataset(
+        "names", data=table.names, dtype=h5py.string_dtype(), shape=len(table.names)
+    )
+    file["labels"] = np.asarray(table.labels, "<i2")
+    file["num_frames"] = np.asarray(table.num_frames, "<i4")
+    file["sample_start"] = np.asarray(table.sample_start, "<i8")
+    file["body/start"] = np.asarray(table.body_start, "<i8")
+    file["body/length"] = np.asarray(table.body_length, "<i4")
+    for column, values in meta.items():
+        file[f"meta/{column}"] = values.astype("<i2")
+    for name, assign in splits.items():
+        file[f"splits/{name}"] = assign(meta).astype("i1")
+
+
+def _write_rows(file: h5py.File, rows: BinaryIO, num_rows: int, layout: SkeletonLayout) -> None:
+    """Copy the spool to one contiguous dataset, a piece at a time."""
+    shape = (layout.num_joints, layout.num_coordinates)
+    joints = file.create_dataset("joints", (num_rows, *shape), "<f4")
+    step = max(1, COPY_BYTES // (4 * shape[0] * shape[1]))
+    rows.seek(0)
+    for start in range(0, num_rows, step):
+        count = min(step, num_rows - start)
+        piece = np.fromfile(rows, "<f4", count * shape[0] * shape[1])
+        joints[start : start + count] = piece.reshape(count, *shape)
+
+
+class Store:
+    """The prepared samples of one dataset.
+
+    Attributes:
+        names: sample ids, sorted.
+        labels: (N,) int64, 0-based classes.
+        num_frames: (N,) int64, real frames.
+        layout: the skeleton.
+        attributes: everything that `Header` names, and `schema`, `axes`, `num_classes`.
+        meta: column name -> (N,) int64.
+        splits: split name -> (N,) int8: 1 train, 0 test, -1 neither.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Read the index; rows stay on disk until they are asked for.
+
+        Raises:
+            ValueError: if the file is missing, not a store, cut short, or of another schema.
+        """
+        self.path = Path(path)
+        with _open(self.path) as file:
+            self.attributes = _read_attributes(file)
+            self.names: list[str] = file["names"].asstr()[:].tolist()
+            self.labels: Integers = file["labels"][:].astype(np.int64)
+            self.num_frames: Integers = file["num_frames"][:].astype(np.int64)
+            self.meta = _read_columns(file, "meta", np.dtype(np.int64))
+            self.splits = _read_columns(file, "splits", np.dtype(np.int8))
+            self._sample_start: Integers = file["sample_start"][:]
+            self._body_start: Integers = file["body/start"][:]
+            self._body_length: Integers = file["body/length"][:].astype(np.int64)
+            self._joints = _map(self.path, file["joints"])
+        self.layout = load_layout(str(self.attributes["layout"]))
+        self.num_classes = int(self.attributes["num_classes"])
+        self.class_names: list[str] = self.attributes["class_names"]
+        self.max_bodies = int(self.attributes["max_bodies"])
+        self._positions = {name: position for position, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        """Return the number of samples, N."""
+        return len(self.names)
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is a sample of this name."""
+        return name in self._positions
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of the file."""
+        self._joints = self._joints[:0].copy()
+
+    def split(self, name: str) -> tuple[Integers, Integers]:
+        """Return the positions of the training samples and of the test samples.
+
+        Raises:
+            ValueError: for a split that this store does not have.
+        """
+        if name not in self.splits:
+            raise ValueError(
+                f"{self.path}: no split {name!r}; it has {', '.join(sorted(self.splits))}. "
+                "Correct the benchmark's `split`."
+            )
+        return np.flatnonzero(self.splits[name] == 1), np.flatnonzero(self.splits[name] == 0)
+
+    def position(self, name: str) -> int:
+        """Return where a sample is; its name may keep the raw file's folder and extension.
+
+        Raises:
+            ValueError: for a name that is not in the store.
+        """
+        found = self._positions.get(name, self._positions.get(PurePath(name).stem))
+        if found is None:
+            known = ", ".join(self.names[:3])
+            raise ValueError(
+                f"{self.path}: no sample {name!r} among its {len(self)}: {known}, ... "
+                "Is it in the store's .dropped.csv?"
+            )
+        return found
+
+    def bodies(self, position: int) -> list[Array]:
+        """Return the stored rows of each body, (L, V, C), mapped from the file: read-only."""
+        first, last = self._sample_start[position], self._sample_start[position + 1]
+        starts, lengths = (
+            self._body_start[first:last].tolist(),
+            self._body_length[first:last].tolist(),
+        )
+        return [
+            self._joints[start : start + length]
+            for start, length in zip(starts, lengths, strict=True)
+        ]
+
+    def padded(self, sample: str | int, num_frames: int = 300) -> Array:
+        """Return one sample as the authors' array: (C, T, V, M), C-contiguous.
+
+        Args:
+            sample: its name, or its position in `names`.
+            num_frames: T; each body is looped (or followed by zeros) up to it, or cut.
+        """
+        position = self.position(sample) if isinstance(sample, str) else sample
+        shape = (self.layout.num_coordinates, num_frames, self.layout.num_joints, self.max_bodies)
+        joints = np.zeros(shape, np.float32)
+        loop = self.attributes["padding"] == "loop"
+        for slot, rows in enumerate(self.bodies(position)):
+            if loop and 0 < len(rows) < num_frames:
+                rows = rows.take(np.arange(num_frames) % len(rows), axis=0)
+            rows = rows[:num_frames]
+            joints[:, : len(rows), :, slot] = rows.transpose(2, 0, 1)
+        return joints
+
+    def ragged(
+        self, positions: Sequence[int] | Integers
+    ) -> tuple[Array, Integers, Integers, Integers]:
+        """Return the rows of many samples at once, in few large reads where they lie together.
+
+        Returns:
+            rows (R, V, C); for each sample and body the first row and the number of rows, both
+            (n, M), zero where there is no body; and the number of real frames (n,).
+        """
+        _, starts, lengths, num_frames = self.mapped(positions)
+        rows = self._gather(starts[lengths > 0], lengths[lengths > 0])
+        ends = lengths.cumsum().reshape(lengths.shape)
+        return rows, np.where(lengths > 0, ends - lengths, 0), lengths, num_frames
+
+    def mapped(
+        self, positions: Sequence[int] | Integers
+    ) -> tuple[Array, Integers, Integers, Integers]:
+        """Return the same as `ragged`, with the rows of the whole store, mapped and read-only."""
+        chosen = np.asarray(positions, np.int64)
+        first, last = self._sample_start[chosen], self._sample_start[chosen + 1]
+        slots = first[:, None] + np.arange(self.max_bodies)
+        present = slots < last[:, None]
+        starts, lengths = np.zeros((2, *slots.shape), np.int64)
+        starts[present] = self._body_start[slots[present]]
+        lengths[present] = self._body_length[slots[present]]
+        starts[lengths == 0] = 0
+        return self._joints, starts, lengths, self.num_frames[chosen]
+
+    def _gather(self, starts: Integers, lengths: Integers) -> Array:
+        """Copy ranges of rows one after the other; neighbors in one go."""
+        rows = np.empty((int(lengths.sum()), *self._joints.shape[1:]), np.float32)
+        breaks = np.flatnonzero(starts[1:] != starts[:-1] + lengths[:-1]) + 1
+        filled = 0
+        for run in np.split(np.arange(len(starts)), breaks) if len(starts) else ():
+            start, count = int(starts[run[0]]), int(lengths[run].sum())
+            rows[filled : filled + count] = self._joints[start : start + count]
+            filled += count
+        return rows
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    """Open a store for reading; without a lock, because a store never changes."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such store. Make it with `dualhead prepare --output {path}`.")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise ValueError(
+            f"{path}: expected a store (HDF5), found something else or a part of one ({error}). "
+            "Remove it and prepare again."
+        ) from error
+    with file:
+        if "schema" not in file.attrs:
+            raise ValueError(f"{path}: an HDF5 file, but no store: it has no attribute `schema`.")
+        if int(file.attrs["schema"]) != SCHEMA:
+            raise ValueError(
+                f"{path}: expected schema {SCHEMA}, found {file.attrs['schema']}. "
+                "Prepare it again with this version of dualhead."
+            )
+        yield file
+
+
+def _read_attributes(file: h5py.File) -> Settings:
+    """Return the attributes as Python values; JSON is decoded."""
+    attributes = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in file.attrs.items()
+    }
+    for key in ("class_names", "settings", "counts"):
+        attributes[key] = json.loads(attributes[key])
+    return attributes
+
+
+def _read_columns(
+    file: h5py.File, group: str, dtype: np.dtype[np.generic]
+) -> dict[str, npt.NDArray[np.int64]]:
+    return {name: column[:].astype(dtype) for name, column in file.get(group, {}).items()}
+
+
+def _map(path: Path, joints: h5py.Dataset) -> Array:
+    """Map the contiguous rows; a plain array, because slicing `np.memmap` itself is slow."""
+    if joints.size == 0:
+        return np.empty(joints.shape, np.float32)
+    offset = joints.id.get_offset()
+    if offset is None:
+        raise ValueError(f"{path}: `joints` is not contiguous, so dualhead did not write it.")
+    return np.asarray(np.memmap(path, np.dtype("<f4"), "r", offset, joints.shape))
