@@ -112,7 +112,9 @@ def _synthesize(options: argparse.Namespace) -> None:
 
     names = ("classes", "subjects", "cameras", "setups", "repetitions", "seed")
     settings = {name: getattr(options, name) for name in names}
-    synthesize(options.output, frames=tuple(options.frames), **settings)
+    counts = synthesize(options.output, frames=tuple(options.frames), **settings)
+    done = "written" if counts.written else "there already"
+    print(f"{options.output}: {counts.recordings} recordings, {done}")
 
 
 def _dataset_option(command: argparse.ArgumentParser) -> None:
@@ -159,7 +161,7 @@ def _prepare(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in ("denoise", "normalize", "max_bodies")}
     given = {name: value for name, value in given.items() if value is not None}
     settings = _prepare_defaults() | DATASET_PREPARE.get(options.dataset, {}) | given
-    prepare(
+    report = prepare(
         options.dataset,
         options.raw,
         options.output,
@@ -169,6 +171,7 @@ def _prepare(options: argparse.Namespace) -> None:
         reuse=options.reuse,
         workers=options.workers or len(os.sched_getaffinity(0)),
     )
+    print(f"{options.output}: {report}")
 
 
 def _download_options(command: argparse.ArgumentParser) -> None:

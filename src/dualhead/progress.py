@@ -38,7 +38,7 @@ def progress(
 
 
 def duration(seconds: float) -> str:
-    """Return 95.0 as `1:35`, 3695.0 as `1:01:35`."""
+    """Return 95.0 as `01:35`, 3695.0 as `1:01:35`."""
     return tqdm.format_interval(seconds)
 
 
@@ -75,9 +75,10 @@ def _lines(
         if now - shown > SECONDS_BETWEEN_LINES:
             shown = now
             rate = done / (now - begin)
-            print(
-                f"{label}: {done * scale}/{total * scale} {unit}, {rate * scale:.1f} {unit}/s, "
-                f"{duration((total - done) / rate)} left {describe()}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
+            parts = [
+                f"{label}: {done * scale}/{total * scale} {unit}",
+                f"{rate * scale:.1f} {unit}/s",
+                f"{duration((total - done) / rate)} left",
+                describe(),
+            ]
+            print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)

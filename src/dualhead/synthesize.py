@@ -179,18 +179,19 @@ def _hold_still(pose: Pose, clock: Clock) -> None:
 
 def _tremble(pose: Pose, clock: Clock) -> None:
     swing = np.sin(2 * np.pi * 5.0 * clock.speed * clock.seconds + clock.phase)
-    pose.bend[:, RIGHT] += clock.active * np.radians(50) * swing
-    pose.elbow[:, RIGHT] += clock.active * np.radians(6) * swing
+    pose.bend[:, RIGHT] += clock.active * np.radians(55) * swing
+    pose.elbow[:, RIGHT] += clock.active * np.radians(11) * swing
 
 
 def _twist(pose: Pose, clock: Clock) -> None:
     swing = np.sin(2 * np.pi * 1.6 * clock.speed * clock.seconds + clock.phase)
-    pose.roll[:, RIGHT] += clock.active * np.radians(100) * swing
+    pose.roll[:, RIGHT] += clock.active * np.radians(110) * swing
+    pose.bend[:, RIGHT] += clock.active * np.radians(50)
 
 
 def _shake(pose: Pose, clock: Clock) -> None:
     swing = np.sin(2 * np.pi * 3.0 * clock.speed * clock.seconds + clock.phase)
-    pose.elbow[:, RIGHT] += clock.active**2 * np.radians(20) * swing
+    pose.elbow[:, RIGHT] += clock.active**2 * np.radians(25) * swing
 
 
 class Action(NamedTuple):

@@ -1,0 +1,42 @@
+# Each line is a command a user could type; .venv is made once and renewed when the pins change.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+RULES := Snakefile $(wildcard workflow/rules/*.smk)
+CODE := src tests $(wildcard benchmarks)
+
+.PHONY: install demo test lint format bench clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	snakemake --cores all --directory demo reproduce_tables --quiet host reason
+	@echo "The report of the demo: $(CURDIR)/demo/reports/report.pdf"
+
+test: install
+	pytest
+
+lint: install
+	ruff format --check $(CODE)
+	ruff check $(CODE)
+	mypy --strict src
+	snakefmt --check --line-length 100 $(RULES)
+	pytest --quiet tests/test_workflow.py --no-header -k snakemake_lint
+
+format: install
+	ruff format $(CODE)
+	ruff check --fix $(CODE)
+	snakefmt --line-length 100 $(RULES)
+
+bench: install
+	python -m benchmarks
+
+clean:
+	rm -rf demo/data demo/results demo/reports demo/.snakemake

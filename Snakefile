@@ -1,0 +1,65 @@
+"""The paper's tables from raw recordings: `snakemake --cores all reproduce_tables`.
+
+params.yaml, data/raw -> results/store -> results/runs, results/ensembles -> results/tables,
+results/figures -> reports/report.pdf. The same for another workspace, a folder with a params.yaml:
+`snakemake --cores all --directory demo reproduce_tables`.
+"""
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/runs.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    reproduce_tables,
+    data,
+    runs,
+    tables,
+    figures,
+    configure,
+    check_raw,
+
+
+rule reproduce_tables:
+    """All that params.yaml asks for, in one PDF."""
+    default_target: True
+    input:
+        "reports/report.pdf",
+        raw_checks(),
+
+
+rule data:
+    """Every store: one file a dataset."""
+    input:
+        expand("results/store/{store}.h5", store=GRID["stores"]),
+        raw_checks(),
+
+
+rule runs:
+    """Every run and every ensemble, trained and scored."""
+    input:
+        all_metrics(),
+        raw_checks(),
+
+
+rule tables:
+    """Every table as CSV, Markdown and LaTeX, and the summary for `dvc metrics`."""
+    input:
+        expand("results/tables/{table}.csv", table=GRID["tables"]),
+        "results/tables/summary.json",
+
+
+rule figures:
+    """Every figure as PDF and SVG."""
+    input:
+        expand("results/figures/{figure}.pdf", figure=FIGURES),
+
+
+onstart:
+    stop_if_raw_data_is_missing()
+
+
+onsuccess:
+    show_tables()

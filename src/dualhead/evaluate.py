@@ -1,0 +1,123 @@
+"""Evaluation: every test sample's scores under every choice of weights, and how good they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dualhead.checkpoint import load, load_checkpoint
+from dualhead.files import write_json
+from dualhead.inference import autocast, choose_device, infer, memory_error, precision
+from dualhead.loader import Split, check_store, load_split, test_batches
+from dualhead.params import Settings
+from dualhead.progress import progress
+from dualhead.scores import Heads, Selection, fuse_heads, measure, write_classes, write_scores
+from dualhead.store import Store
+
+
+def evaluate(
+    checkpoint: Path,
+    store: Path,
+    *,
+    scores: Path,
+    metrics: Path,
+    classes: Path,
+    device: str,
+    batch_size: int,
+    threads: int | None = None,
+) -> None:
+    """Score the test split with a run's checkpoint; write scores, metrics and classes.
+
+    Args:
+        checkpoint: as `dualhead train` wrote it; every selection in it is scored.
+        store: the dataset that it was trained on.
+        scores: the score file to write.
+        metrics: the metrics.json to write.
+        classes: the classes.csv to write.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        batch_size: samples in memory at once.
+        threads: of torch on the CPU; None leaves torch's own choice.
+
+    Raises:
+        ValueError: if the store is not the one that the run was configured for.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    content = load_checkpoint(checkpoint)
+    config: Settings = content["config"]
+    if "split" not in config:
+        raise ValueError(
+            f"{checkpoint}: it names no benchmark, as converted weights do; use `dualhead predict`"
+        )
+    where = choose_device(device)
+    with Store(store) as source:
+        check_store(source, config, store)
+        _check_network(content, source, checkpoint, store)
+        test = load_split(source, source.split(config["split"])[1], where)
+        class_names = source.class_names
+    epochs = {name: entry["epoch"] for name, entry in content["selections"].items()}
+    selections = {
+        name: Selection(epochs[name], heads)
+        for name, heads in _score(checkpoint, test, config, epochs, batch_size).items()
+    }
+    labels = test.labels.numpy()
+    write_scores(
+        scores, names=test.names, labels=labels, class_names=class_names, selections=selections
+    )
+    write_classes(classes, selections=selections, labels=labels, class_names=class_names)
+    facts = _facts(config, content["training"], len(test), len(class_names))
+    write_json(metrics, {**facts, **measure(selections, labels)})
+
+
+def _score(
+    checkpoint: Path, test: Split, config: Settings, epochs: dict[str, int], batch_size: int
+) -> dict[str, Heads]:
+    """Return the scores of each selection; weights of one epoch are the same and scored once."""
+    scored: dict[int, Heads] = {}
+    for name, epoch in epochs.items():
+        if epoch not in scored:
+            model = load(checkpoint, name, test.device)
+            scored[epoch] = score_split(model, test, config, batch_size)
+    return {name: scored[epoch] for name, epoch in epochs.items()}
+
+
+def score_split(model: nn.Module, split: Split, config: Settings, batch_size: int) -> Heads:
+    """Return logits and softmax of each head and of their fusion, (n, classes) each.
+
+    The network is put in eval mode.
+    """
+    batches = test_batches(split, batch_size, modality=config["modality"], settings=config["input"])
+    count = -(-len(split) // batch_size)
+    shown = progress(batches, total=count, label="scores", unit="batches")
+    name = config["train"]["precision"]
+    advice = f"lower hardware.evaluate_batch_size, now {batch_size}; it changes no result"
+    with memory_error(split.device, advice), precision(name), autocast(name, split.device):
+        return fuse_heads(infer(model, shown), config["evaluate"]["fusion_weight"])
+
+
+def _check_network(content: Settings, source: Store, checkpoint: Path, store: Path) -> None:
+    found = source.layout.name, source.num_classes
+    expected = content["layout"], content["num_classes"]
+    if found != expected:
+        raise ValueError(
+            f"{store}: a store of {found[0]} with {found[1]} classes, but {checkpoint} is for "
+            f"{expected[0]} with {expected[1]}; give the store it was trained on"
+        )
+
+
+def _facts(config: Settings, training: Settings, num_test: int, num_classes: int) -> Settings:
+    """Return what heads metrics.json: which run, and what its training cost."""
+    same = ("parameters", "gmacs", "device", "peak_memory_mb", "final_loss", "git", "versions")
+    return {
+        "benchmark": config["benchmark"],
+        "variant": config["variant"],
+        "stream": config["modality"],
+        "seed": config["seed"],
+        "num_test": num_test,
+        "num_classes": num_classes,
+        "train_seconds": training["seconds"],
+        "train_samples_per_second": training["samples_per_second"],
+        **{key: training[key] for key in same},
+    }

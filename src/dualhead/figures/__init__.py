@@ -1,0 +1,69 @@
+"""Figures: vector PDF and SVG, drawn from the runs that params.yaml's `figures` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from dualhead.cells import runs_of
+from dualhead.figures.ablation import parameters
+from dualhead.figures.classes import class_gain, confusion, heads
+from dualhead.figures.inputs import Inputs
+from dualhead.figures.network import network
+from dualhead.figures.strips import strips
+from dualhead.figures.style import save, styled
+from dualhead.figures.training import curves, selection
+from dualhead.params import MODALITY_NAMES, Settings
+
+__all__ = ["FIGURES", "available", "draw"]
+
+FIGURES: Mapping[str, Callable[[Inputs], Figure]] = {
+    "network": network,
+    "curves": curves,
+    "class_gain": class_gain,
+    "heads": heads,
+    "confusion": confusion,
+    "strips": strips,
+    "parameters": parameters,
+    "selection": selection,
+}
+
+
+def draw(name: str, grid: Settings, results: Path, stores: Path, *, pdf: Path, svg: Path) -> None:
+    """Draw one figure as PDF and SVG.
+
+    Args:
+        name: a key of `FIGURES`.
+        grid: the content of grid.json.
+        results: the folder that holds runs/ and ensembles/.
+        stores: the folder of stores.
+        pdf: file to write.
+        svg: file to write.
+
+    Raises:
+        ValueError: for an unknown name, or if a run that the figure shows is missing.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"figure {name!r}: unknown; there are {', '.join(FIGURES)}")
+    with styled():
+        figure = FIGURES[name](Inputs(grid, results, stores))
+        save(figure, pdf, svg)
+
+
+def available(grid: Settings) -> list[str]:
+    """Return the figures whose runs the grid's tables ask for."""
+    inputs = Inputs(grid, Path(), Path())
+    asked = inputs.benchmark_cells()
+    models = {run["model"]["name"] for _, run in runs_of(grid, inputs.cell())}
+    is_single = inputs.choice["stream"] in MODALITY_NAMES
+    possible = {
+        "network": "dualhead" in models,
+        "heads": "dualhead" in models and is_single,
+        "parameters": inputs.cell() in asked and is_single,
+        "class_gain": {inputs.cell(), inputs.cell("baseline")} <= set(asked),
+        "confusion": inputs.cell() in asked,
+        "strips": inputs.cell() in asked,
+    }
+    return [name for name in FIGURES if possible.get(name, True)]

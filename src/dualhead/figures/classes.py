@@ -1,0 +1,207 @@
+"""Figures over classes: gain over the baseline (the paper's Figure 5), confusion, both heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dualhead.cells import read_correct, refuse_other_samples
+from dualhead.figures.inputs import Floats, Inputs, class_accuracies, extremes, model_title
+from dualhead.figures.style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    INK,
+    PALE,
+    RED,
+    grid_lines,
+    new_figure,
+    shorten,
+)
+from dualhead.metrics import confusion_matrix
+from dualhead.scores import Scores
+
+ANNOTATED = 12  # classes up to which a confusion matrix carries its numbers
+LABELED = 40  # and its names
+PAIRS = 14  # confused pairs that are listed
+NORMAL_95 = 1.96
+ARROW = "\N{RIGHTWARDS ARROW}"
+
+
+def class_gain(inputs: Inputs) -> Figure:
+    """Draw each class's accuracy less the baseline's, and the paired 95 % interval."""
+    gain, error, names = _gains(inputs)
+    shown = extremes(gain)
+    figure = new_figure(0.9 + 0.17 * len(shown))
+    axes = figure.subplots()
+    places = np.arange(len(shown))
+    colors = [BLUE if value >= 0 else RED for value in gain[shown]]
+    bars = axes.barh(places, gain[shown], color=colors, height=0.7)
+    for bar, value in zip(bars, gain[shown], strict=True):
+        bar.set_hatch("" if value >= 0 else "////")
+        bar.set_edgecolor("white" if value < 0 else bar.get_facecolor())
+    axes.errorbar(gain[shown], places, xerr=error[shown], fmt="none", ecolor=INK, elinewidth=0.6)
+    axes.axvline(0, color=INK, linewidth=0.6)
+    axes.set_yticks(places, [shorten(names[index]) for index in shown])
+    axes.set(xlabel=_gain_label(inputs), ylim=(-0.7, len(shown) - 0.3))
+    _mark_gap(axes, len(shown), len(gain))
+    grid_lines(axes)
+    return figure
+
+
+def _gain_label(inputs: Inputs) -> str:
+    ours, baseline = (model_title(inputs.choice[role]) for role in ("variant", "baseline"))
+    return f"Accuracy of {ours} less that of {baseline} (points)"
+
+
+def _gains(inputs: Inputs) -> tuple[Floats, Floats, Sequence[str]]:
+    """Return gain and half of its 95 % interval for each class with test samples, and the names."""
+    ours = inputs.require(inputs.cell("variant"), "class_gain")
+    theirs = inputs.require(inputs.cell("baseline"), "class_gain")
+    names, right = read_correct(inputs.results, ours)
+    other_names, other_right = read_correct(inputs.results, theirs)
+    refuse_other_samples(names, other_names, inputs.results / ours[0].address)
+    scores = inputs.scores(inputs.cell("variant"), "class_gain")[0]
+    labels = scores.labels[np.argsort(scores.names)]
+    difference = 100 * (right.mean(axis=0) - other_right.mean(axis=0))
+    present = np.unique(labels)
+    of_class = [difference[labels == label] for label in present]
+    gain = np.array([values.mean() for values in of_class])
+    error = np.array([NORMAL_95 * values.std() / np.sqrt(len(values)) for values in of_class])
+    return gain, error, [scores.class_names[label] for label in present]
+
+
+def _mark_gap(axes: Axes, num_shown: int, num_classes: int) -> None:
+    """Say where classes in the middle are left out."""
+    if num_shown < num_classes:
+        axes.axhline(num_shown / 2 - 0.5, color=GRAY, linestyle=(0, (2, 2)), linewidth=0.8)
+        note = f"{num_classes - num_shown} classes between not shown"
+        axes.annotate(
+            note,
+            (0.995, num_shown / 2 - 0.5),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=7,
+            color=GRAY,
+        )
+
+
+def confusion(inputs: Inputs) -> Figure:
+    """Draw which class was taken for which, and the pairs that are confused most."""
+    scores = inputs.scores(inputs.cell("variant"), "confusion")
+    shares = _confusion(scores)
+    names = scores[0].class_names
+    figure = new_figure(3.5)
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    _matrix(left, shares, names)
+    _pairs(right, inputs, shares, names)
+    figure.legend(loc="outside lower right", ncols=2)
+    return figure
+
+
+def _confusion(scores: Sequence[Scores]) -> Floats:
+    """Return the share of each class's samples (row) that went to each, in percent, all seeds."""
+    total = np.sum([confusion_matrix(one.values, one.labels) for one in scores], axis=0)
+    return np.asarray(100 * total / np.maximum(total.sum(axis=1, keepdims=True), 1))
+
+
+def _matrix(axes: Axes, shares: Floats, names: Sequence[str]) -> None:
+    import seaborn
+
+    texts = np.where(shares >= 0.5, np.char.mod("%.0f", shares), "")
+    seaborn.heatmap(
+        shares,
+        ax=axes,
+        cmap="Blues",
+        vmin=0,
+        vmax=100,
+        square=True,
+        annot=texts if len(names) <= ANNOTATED else None,
+        fmt="",
+        annot_kws={"size": 7},
+        cbar_kws={"label": "% of the true class", "shrink": 0.7},
+        rasterized=len(names) > LABELED,
+    )
+    axes.set(xlabel="Predicted", ylabel="True")
+    _class_ticks(axes, names)
+
+
+def _class_ticks(axes: Axes, names: Sequence[str]) -> None:
+    """Name the classes of a matrix; of many give the number of every tenth or so."""
+    if len(names) <= LABELED:
+        ticks = np.arange(len(names)) + 0.5
+        labels = [shorten(name, 18) for name in names]
+    else:
+        step = -(-len(names) // 60) * 10
+        numbers = [1, *range(step, len(names) + 1, step)]
+        ticks, labels = np.array(numbers) - 0.5, [str(number) for number in numbers]
+    size = 7 if len(names) <= 20 or len(names) > LABELED else 5
+    axes.set_xticks(ticks, labels, rotation=0 if len(names) > LABELED else 90, fontsize=size)
+    axes.set_yticks(ticks, labels, rotation=0, fontsize=size)
+
+
+def _pairs(axes: Axes, inputs: Inputs, shares: Floats, names: Sequence[str]) -> None:
+    """List the pairs that are confused most, beside the baseline's share of the same confusion."""
+    off_diagonal = shares - np.diag(np.diag(shares))
+    order = np.argsort(-off_diagonal, axis=None, kind="stable")[:PAIRS]
+    pairs = [(int(cell) // len(names), int(cell) % len(names)) for cell in order]
+    pairs = [pair for pair in pairs if off_diagonal[pair] > 0]
+    places = -np.arange(len(pairs))
+    ours = [shares[pair] for pair in pairs]
+    axes.barh(places, ours, color=BLUE, height=0.6, label=model_title(inputs.choice["variant"]))
+    if (baseline := inputs.cell("baseline")) in inputs.benchmark_cells():
+        theirs = _confusion(inputs.scores(baseline, "confusion"))
+        points = [theirs[pair] for pair in pairs]
+        title = model_title(inputs.choice["baseline"])
+        axes.scatter(points, places, color=RED, marker="D", s=14, label=title, zorder=3)
+    labels = [
+        f"{shorten(names[true], 16)} {ARROW} {shorten(names[taken], 16)}" for true, taken in pairs
+    ]
+    axes.set_yticks(places, labels, fontsize=7)
+    axes.set(xlabel="% of the true class", title=f"Most confused: true {ARROW} predicted")
+    axes.set(ylim=(0.6 - max(len(pairs), PAIRS // 2), 0.6))
+    grid_lines(axes)
+
+
+def heads(inputs: Inputs) -> Figure:
+    """Draw each class's accuracy by the coarse head, the fine head and their fusion (Eq. 14)."""
+    found = inputs.require(inputs.cell("variant"), "heads")
+    if "coarse" not in found[0].metrics["last"]:
+        raise ValueError(
+            f"figure 'heads': {inputs.cell()} has no coarse and fine head; "
+            "let figures.variant be a dual-head network and figures.stream one modality"
+        )
+    series = {head: class_accuracies(inputs, found, head) for head in ("coarse", "fine", "fusion")}
+    difference = (series["fine"] - series["coarse"]).to_numpy()
+    shown = extremes(difference)
+    names = series["fusion"].index.to_numpy()[shown]
+    figure = new_figure(1.0 + 0.17 * len(shown))
+    axes = figure.subplots()
+    places = np.arange(len(shown))
+    coarse, fine = (series[head].to_numpy()[shown] for head in ("coarse", "fine"))
+    axes.hlines(places, coarse, fine, color=PALE, linewidth=2.5, zorder=1)
+    for head, marker, color in (("coarse", "s", RED), ("fine", "^", BLUE), ("fusion", "o", GREEN)):
+        filled = "none" if head == "fusion" else color
+        values = series[head].to_numpy()[shown]
+        axes.scatter(
+            values,
+            places,
+            marker=marker,
+            s=20,
+            color=filled,
+            edgecolors=color,
+            label=head,
+            zorder=2,
+        )
+    axes.set_yticks(places, [shorten(name) for name in names])
+    axes.set(
+        xlabel="Accuracy (%); classes sorted by fine less coarse", ylim=(-0.7, len(shown) - 0.3)
+    )
+    _mark_gap(axes, len(shown), len(difference))
+    grid_lines(axes)
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure

@@ -1,0 +1,175 @@
+"""The record of an evaluation: what each sample scored, keyed by its id, and the accuracies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from dualhead.files import replacing, write_csv
+from dualhead.metrics import accuracies, class_counts
+
+Array = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Heads = Mapping[str, Mapping[str, Array]]
+"""Head (coarse, fine, fusion) -> logits or softmax -> (N, classes)."""
+
+SCHEMA = 1
+CLASSES_HEADER = ("selection", "head", "score", "class", "name", "count", "correct", "accuracy")
+
+
+class Selection(NamedTuple):
+    """The scores of one choice of weights: `last`, or `best_on_test`."""
+
+    epoch: int | None  # None for an ensemble of different epochs
+    heads: Heads
+
+
+class Scores(NamedTuple):
+    """One table of a score file."""
+
+    names: list[str]
+    labels: Labels  # (N,), 0-based; -1 where unknown
+    values: Array  # (N, classes)
+    epoch: int | None
+    class_names: tuple[str, ...]
+
+
+def softmax(logits: Array) -> Array:
+    """Return the softmax over the last axis (Eqs. 12 and 13)."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    probabilities: Array = (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(
+        np.float32
+    )
+    return probabilities
+
+
+def fuse_heads(logits: Mapping[str, Array], weight: float) -> dict[str, dict[str, Array]]:
+    """Return logits and softmax of each head and of their fusion (Eq. 14).
+
+    The paper averages softmax scores, the official code averages logits; both are returned.
+
+    Args:
+        logits: of `coarse` and `fine`, or of `fusion` alone (one head); (N, classes) each.
+        weight: mu, the share of the coarse head.
+    """
+    heads = {
+        head: {"logits": values, "softmax": softmax(values)} for head, values in logits.items()
+    }
+    if "fusion" not in heads:
+        coarse, fine = heads["coarse"], heads["fine"]
+        share = np.float32(weight)
+        heads["fusion"] = {
+            kind: share * coarse[kind] + (1 - share) * fine[kind] for kind in ("logits", "softmax")
+        }
+    return heads
+
+
+def write_scores(
+    path: Path,
+    *,
+    names: Sequence[str],
+    labels: Labels,
+    class_names: Sequence[str],
+    selections: Mapping[str, Selection],
+) -> None:
+    """Write a score file, whole or not at all."""
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["class_names"] = json.dumps(list(class_names))
+        file.create_dataset("names", data=list(names), dtype=h5py.string_dtype())
+        file["labels"] = labels.astype(np.int16)
+        for name, selection in selections.items():
+            group = file.create_group(name)
+            if selection.epoch is not None:
+                group.attrs["epoch"] = selection.epoch
+            for head, kinds in selection.heads.items():
+                for kind, values in kinds.items():
+                    group[f"{head}/{kind}"] = values.astype(np.float32)
+
+
+def read_scores(path: Path, selection: str, head: str, kind: str) -> Scores:
+    """Return one table of a score file.
+
+    Args:
+        path: the file.
+        selection: whose weights: `last` or `best_on_test`.
+        head: `coarse`, `fine` or `fusion`.
+        kind: `softmax` or `logits`.
+
+    Raises:
+        ValueError: if the file is no score file, or has no such table.
+    """
+    with _open(path) as file:
+        group: h5py.Group | h5py.Dataset = file
+        for step in (selection, head, kind):
+            if step not in group:
+                known = sorted(key for key in group if key not in ("names", "labels"))
+                raise ValueError(f"{path}: no {step!r} in {group.name}; known there: {known}")
+            group = group[step]
+        epoch = file[selection].attrs.get("epoch")
+        return Scores(
+            names=list(file["names"].asstr()[:]),
+            labels=file["labels"][:].astype(np.int64),
+            values=group[:],
+            epoch=None if epoch is None else int(epoch),
+            class_names=tuple(json.loads(file.attrs["class_names"])),
+        )
+
+
+def read_selections(path: Path) -> list[str]:
+    """Return the selections that a score file has, `last` first."""
+    with _open(path) as file:
+        names = [name for name in file if isinstance(file[name], h5py.Group)]
+    return sorted(names, key=lambda name: (name != "last", name))
+
+
+def measure(selections: Mapping[str, Selection], labels: Labels) -> dict[str, object]:
+    """Return the accuracies of every table, as metrics.json holds them, in percent."""
+    return {
+        name: {"epoch": selection.epoch}
+        | {
+            head: {kind: accuracies(values, labels) for kind, values in kinds.items()}
+            for head, kinds in selection.heads.items()
+        }
+        for name, selection in selections.items()
+    }
+
+
+def write_classes(
+    path: Path,
+    *,
+    selections: Mapping[str, Selection],
+    labels: Labels,
+    class_names: Sequence[str],
+) -> None:
+    """Write the accuracy of every class in every table; empty where a class has no test sample."""
+    write_csv(path, CLASSES_HEADER, _class_rows(selections, labels, class_names))
+
+
+def _class_rows(
+    selections: Mapping[str, Selection], labels: Labels, class_names: Sequence[str]
+) -> Iterator[tuple[object, ...]]:
+    for selection, (_, heads) in selections.items():
+        for head, kinds in heads.items():
+            for kind, values in kinds.items():
+                counts = zip(*class_counts(values, labels), strict=True)
+                for index, (count, correct) in enumerate(counts):
+                    accuracy = f"{100 * correct / count:.4f}" if count else ""
+                    name = class_names[index]
+                    yield selection, head, kind, index, name, count, correct, accuracy
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(
+            f"{path}: not a readable score file ({error}); `dualhead evaluate` writes them"
+        ) from error

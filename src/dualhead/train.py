@@ -1,0 +1,614 @@
+"""Training: one plain loop, which can be killed anywhere and ends in the same bits.
+
+Everything that changes while it runs is in `Training`, and all of that is in the state file,
+written whole after every epoch, every ten minutes, and when the process is asked to end. The state
+lies beside the declared outputs and goes when they are there.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import platform
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import cross_entropy, softmax
+
+from dualhead.checkpoint import save_checkpoint
+from dualhead.complexity import count_macs, count_parameters
+from dualhead.evaluate import score_split
+from dualhead.files import replacing, write_csv
+from dualhead.inference import (
+    autocast,
+    choose_device,
+    head_logits,
+    memory_error,
+    precision,
+)
+from dualhead.loader import (
+    Split,
+    check_store,
+    epoch_order,
+    load_split,
+    make_batch,
+    send,
+)
+from dualhead.metrics import top_k_accuracy
+from dualhead.models import build_model
+from dualhead.params import Settings, address
+from dualhead.progress import duration, progress
+from dualhead.store import Store
+
+REQUEUE = 75
+"""Exit code of a training that was asked to end and has saved its state; run it again to go on.
+
+It is EX_TEMPFAIL of sysexits.h; a scheduler may requeue on it."""
+
+STATE_FORMAT = 1
+SAVE_SECONDS = 600.0
+CHECK_STEPS = 50  # between two looks at the loss, each of which waits for the device
+PLAIN_STATE = (
+    "epoch",
+    "order",
+    "history",
+    "best",
+    "seconds",
+    "all_seconds",
+    "samples",
+    "peak_memory",
+)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+Network: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
+"""A model, or what torch.compile made of it."""
+
+
+@dataclass
+class Training:
+    """Everything that changes while a network is trained.
+
+    Attributes:
+        model: the network.
+        optimizer: with its momentum.
+        generator: of sample order and augmentation, on the CPU.
+        epoch: finished epochs.
+        order: (batches, batch size), the samples of the running epoch; empty between two.
+        records: of each finished step of the running epoch, scalars on the device.
+        history: a row of history.csv for each finished epoch.
+        best: `epoch`, `top1` and `model` where the test accuracy was highest; empty before.
+        samples: trained on so far.
+        seconds: spent on that, over all processes.
+        all_seconds: spent altogether, evaluation included.
+        peak_memory: megabytes.
+        counted_at: up to when `all_seconds` counts, by time.monotonic.
+        saved_at: when the state was last written, by time.monotonic.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.SGD
+    generator: Generator
+    epoch: int = 0
+    order: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
+    records: list[dict[str, Tensor]] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: Settings = field(default_factory=dict)
+    samples: int = 0
+    seconds: float = 0.0
+    all_seconds: float = 0.0
+    peak_memory: float = 0.0
+    counted_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=time.monotonic)
+
+
+def train(
+    config: Settings,
+    store: Path,
+    output: Path,
+    *,
+    history: Path,
+    state: Path,
+    device: str,
+    evaluate_batch_size: int,
+    threads: int | None = None,
+) -> int:
+    """Train a run's network and write its checkpoint and history.
+
+    Args:
+        config: the run's complete settings.
+        store: the dataset.
+        output: the checkpoint to write.
+        history: the CSV to write, one row an epoch.
+        state: where to keep what a later process needs to go on; removed at the end.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        evaluate_batch_size: test samples in memory at once.
+        threads: of torch on the CPU; None leaves torch's own choice.
+
+    Returns:
+        0, or `REQUEUE` if SIGTERM or SIGUSR1 came and the state was saved.
+
+    Raises:
+        ValueError: for a wrong store or state, a loss that is not finite, or too little memory.
+        KeyboardInterrupt: after SIGINT; the state was saved.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    _check_settings(config)
+    where = choose_device(device)
+    with Store(store) as source:
+        check_store(source, config, store)
+        splits = _load_splits(source, config, where)
+        run = begin(config, source, where)
+        resume(run, state, config, where)
+        with precision(config["train"]["precision"]), stop_requests() as stop:
+            size = evaluate_batch_size
+            finished = _train_epochs(run, config, splits, size, state=state, stop=stop)
+        if not finished:
+            return _stopped(run, state, stop[0])
+        save_checkpoint(
+            output,
+            config=config,
+            layout=source.layout.name,
+            num_classes=source.num_classes,
+            selections=_selections(run),
+            training=_facts(run, config, source, where),
+        )
+    header = list(run.history[-1])
+    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
+    state.unlink(missing_ok=True)
+    return 0
+
+
+def _stopped(run: Training, state: Path, number: int) -> int:
+    saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
+    print(saved, file=sys.stderr, flush=True)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    return REQUEUE
+
+
+def _check_settings(config: Settings) -> None:
+    """Refuse numbers that make no training."""
+    settings, frames = config["train"], config["input"]
+    for key in ("epochs", "batch_size", "forward_batch_size", "passes", "evaluate_every"):
+        if settings[key] < 1:
+            raise ValueError(f"train.{key}: expected 1 or more, found {settings[key]}")
+    if frames["random_crop"] > frames["num_frames"]:
+        raise ValueError(
+            f"input.random_crop: {frames['random_crop']} frames cannot be cut from the "
+            f"{frames['num_frames']} of input.num_frames"
+        )
+
+
+def _load_splits(store: Store, config: Settings, device: torch.device) -> list[Split]:
+    """Return training and test samples; say so where the first are fewer than a batch."""
+    splits = [load_split(store, part, device) for part in store.split(config["split"])]
+    for split, name in zip(splits, ("training", "test"), strict=True):
+        if not len(split):
+            raise ValueError(f"{store.path}: split {config['split']} has no {name} samples")
+    size, settings = len(splits[0]) * config["train"]["passes"], config["train"]
+    if size < settings["batch_size"]:
+        print(
+            f"{store.path}: only {size} training samples an epoch, so a batch is all of them, "
+            f"not train.batch_size {settings['batch_size']}",
+            file=sys.stderr,
+        )
+    return splits
+
+
+def begin(config: Settings, store: Store, device: torch.device) -> Training:
+    """Return a training at its beginning, which the seed decides."""
+    torch.manual_seed(config["seed"])
+    settings = {key: value for key, value in config["model"].items() if key != "name"}
+    model = build_model(
+        config["model"]["name"],
+        settings,
+        store.layout,
+        store.num_classes,
+        in_channels=store.layout.num_coordinates,
+        num_bodies=store.max_bodies,
+    ).to(device)
+    return Training(
+        model=model,
+        optimizer=make_optimizer(model, config["train"]),
+        generator=Generator().manual_seed(config["seed"]),
+    )
+
+
+def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.SGD:
+    """Return SGD with Nesterov momentum, and weight decay on every parameter as the authors do."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=settings["learning_rate"],
+        momentum=settings["momentum"],
+        nesterov=settings["momentum"] > 0,
+        weight_decay=settings["weight_decay"],
+    )
+
+
+def learning_rate(epoch: int, settings: Settings) -> float:
+    """Return the learning rate of an epoch, counted from 0.
+
+    It grows linearly over the warm-up epochs and is divided by 10 after each milestone: with
+    milestone 40, the 41st epoch is the first slower one.
+    """
+    base: float = settings["learning_rate"]
+    warmup: int = settings["warmup_epochs"]
+    if epoch < warmup:
+        return base * (epoch + 1) / warmup
+    passed = sum(epoch >= milestone for milestone in settings["milestones"])
+    return base / float(10**passed)
+
+
+def training_step(
+    run: Training, network: Network, split: Split, index: Tensor, config: Settings
+) -> dict[str, Tensor]:
+    """Take one step on the samples `index`; return its loss, each head's, and the percentage right.
+
+    Gradients are accumulated over parts of `forward_batch_size`, weighted by their share of the
+    batch; batch statistics are those of a part.
+    """
+    settings = config["train"]
+    run.optimizer.zero_grad()
+    total: dict[str, Tensor] = {}
+    for part in torch.split(index, settings["forward_batch_size"]):
+        batch = make_batch(
+            split,
+            part,
+            modality=config["modality"],
+            settings=config["input"],
+            generator=run.generator,
+        )
+        labels = send(split.labels[part], split.device)
+        with autocast(settings["precision"], split.device):
+            logits = head_logits(network, batch)
+        record = _losses(logits, labels, settings["loss"])
+        share = len(part) / len(index)
+        (share * record["loss"]).backward()  # type: ignore[no-untyped-call]
+        record["train_top1"] = _accuracy(logits, labels, config["evaluate"]["fusion_weight"])
+        total = {key: total.get(key, 0) + share * value.detach() for key, value in record.items()}
+    run.optimizer.step()
+    return total
+
+
+def _losses(logits: Mapping[str, Tensor], labels: Tensor, kind: str) -> dict[str, Tensor]:
+    """Return each head's cross entropy, and their sum (Sec. 3.6) or mean (official code)."""
+    losses = {f"loss_{head}": cross_entropy(values, labels) for head, values in logits.items()}
+    total = torch.stack(list(losses.values())).sum()
+    return {"loss": total / len(losses) if kind == "mean" else total, **losses}
+
+
+def _accuracy(logits: Mapping[str, Tensor], labels: Tensor, weight: float) -> Tensor:
+    """Return the percentage of a batch that the fused softmax gets right."""
+    scores = {head: softmax(values.detach(), dim=-1) for head, values in logits.items()}
+    if "fusion" not in scores:
+        scores["fusion"] = weight * scores["coarse"] + (1 - weight) * scores["fine"]
+    return 100 * (scores["fusion"].argmax(-1) == labels).float().mean()
+
+
+def _train_epochs(
+    run: Training,
+    config: Settings,
+    splits: list[Split],
+    evaluate_batch_size: int,
+    *,
+    state: Path,
+    stop: list[int],
+) -> bool:
+    """Train until the last epoch is done; False if a stop was asked for, with the state saved."""
+    training, test = splits
+    settings = config["train"]
+    network: Network = torch.compile(run.model) if settings["compile"] else run.model
+    while run.epoch < settings["epochs"]:
+        _train_epoch(run, network, training, config, state=state, stop=stop)
+        if stop:
+            save_state(run, state, config)
+            return False
+        _finish_epoch(run, test, config, evaluate_batch_size)
+        save_state(run, state, config)
+        print(_epoch_line(run, settings), file=sys.stderr, flush=True)
+    return True
+
+
+def _epochs_done(run: Training) -> float:
+    return run.epoch + len(run.records) / max(len(run.order), 1)
+
+
+def _train_epoch(
+    run: Training,
+    network: Network,
+    split: Split,
+    config: Settings,
+    *,
+    state: Path,
+    stop: list[int],
+) -> None:
+    """Take the remaining steps of the running epoch, or those up to a stop."""
+    settings = config["train"]
+    if not len(run.order):
+        sizes = len(split), settings["batch_size"], settings["passes"]
+        run.order = epoch_order(*sizes, run.generator)
+    rate = learning_rate(run.epoch, settings)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.model.train()
+    _count_time(run)
+    with memory_error(split.device, _memory_advice(settings)):
+        for index in _show(run, settings):
+            run.records.append(training_step(run, network, split, index, config))
+            run.samples += len(index)
+            run.seconds += _count_time(run)
+            if len(run.records) % CHECK_STEPS == 0:
+                refuse_divergence(run)
+            if time.monotonic() - run.saved_at > SAVE_SECONDS:
+                save_state(run, state, config)
+            if stop:
+                break
+    refuse_divergence(run)
+    run.seconds += _count_time(run)
+
+
+def _seconds_left(run: Training, settings: Settings) -> float:
+    """Return how long the rest takes if it goes on as it went so far."""
+    return run.all_seconds * (float(settings["epochs"]) / _epochs_done(run) - 1)
+
+
+def _show(run: Training, settings: Settings) -> Iterator[Tensor]:
+    """Yield the remaining batches of the running epoch, with a progress bar."""
+    steps = run.order[len(run.records) :]
+    return progress(
+        steps,
+        total=len(steps),
+        label=f"epoch {run.epoch + 1}/{settings['epochs']}",
+        unit="samples",
+        scale=run.order.shape[1],
+        describe=lambda: (
+            f"loss {float(run.records[-1]['loss']):.3f}, all epochs: "
+            f"{duration(_seconds_left(run, settings))}"
+        ),
+    )
+
+
+def _memory_advice(settings: Settings) -> str:
+    return (
+        f"lower train.forward_batch_size, now {settings['forward_batch_size']}; gradients are "
+        f"accumulated, so the effective train.batch_size stays {settings['batch_size']}"
+    )
+
+
+def refuse_divergence(run: Training) -> None:
+    """Stop at the first loss that is not finite.
+
+    Raises:
+        ValueError: if there is one in the running epoch.
+    """
+    losses = torch.stack([record["loss"] for record in run.records])
+    bad = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
+    if bad:
+        rate = run.optimizer.param_groups[0]["lr"]
+        raise ValueError(
+            f"the loss is {float(losses[bad[0]])} in epoch {run.epoch + 1}, step {bad[0] + 1} of "
+            f"{len(run.order)}, at learning rate {rate:g}; try a lower train.learning_rate, "
+            "train.warmup_epochs, or train.precision fp32"
+        )
+
+
+def _count_time(run: Training) -> float:
+    """Add the time since the last call to the run's; return it."""
+    passed = time.monotonic() - run.counted_at
+    run.counted_at += passed
+    run.all_seconds += passed
+    return passed
+
+
+def _finish_epoch(run: Training, test: Split, config: Settings, batch_size: int) -> None:
+    """Evaluate where it is due, and write the epoch's row of the history."""
+    settings = config["train"]
+    means = {
+        key: float(torch.stack([record[key] for record in run.records]).double().mean())
+        for key in run.records[0]
+    }
+    rate = float(run.optimizer.param_groups[0]["lr"])
+    run.epoch += 1
+    row = {"epoch": run.epoch, "learning_rate": rate, **means}
+    if run.epoch % settings["evaluate_every"] == 0 or run.epoch == settings["epochs"]:
+        row |= test_accuracies(run.model, test, config, batch_size)
+        if row["test_fusion_top1"] > run.best.get("top1", -1.0):
+            run.best = {"epoch": run.epoch, "top1": row["test_fusion_top1"], "model": _weights(run)}
+    _count_time(run)
+    spent = sum(earlier["seconds"] for earlier in run.history)
+    run.history.append({**row, "seconds": round(run.all_seconds - spent, 3)})
+    run.order, run.records = run.order[:0], []
+    run.peak_memory = max(run.peak_memory, _peak_memory(test.device))
+
+
+def test_accuracies(
+    model: nn.Module, test: Split, config: Settings, batch_size: int
+) -> dict[str, float]:
+    """Return `test_<head>_top1` of each head and of the fused softmax scores, in percent."""
+    labels = test.labels.numpy()
+    return {
+        f"test_{head}_top1": top_k_accuracy(kinds["softmax"], labels, 1)
+        for head, kinds in score_split(model, test, config, batch_size).items()
+    }
+
+
+def _weights(run: Training) -> dict[str, Tensor]:
+    """Return a copy of the network's weights and statistics, on the CPU."""
+    return {key: value.detach().cpu().clone() for key, value in run.model.state_dict().items()}
+
+
+def _epoch_line(run: Training, settings: Settings) -> str:
+    """Return an epoch as the log shows it."""
+    row = run.history[-1]
+    tests = [
+        f"{key.split('_')[1]} {value:.2f}" for key, value in row.items() if key.startswith("test_")
+    ]
+    return "  ".join(
+        [
+            f"epoch {run.epoch}/{settings['epochs']}",
+            f"lr {row['learning_rate']:g}",
+            f"loss {row['loss']:.4f}",
+            f"train {row['train_top1']:.2f}",
+            *(["test " + " ".join(tests)] if tests else []),
+            f"{run.samples / run.seconds:.1f} samples/s",
+            f"{duration(_seconds_left(run, settings))} left",
+        ]
+    )
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Yield a list that a SIGTERM, SIGUSR1 or SIGINT is put into; a second one acts as ever."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    received: list[int] = []
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, _: object) -> None:
+        received.append(number)
+        restore()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may handle signals
+        return
+    for number in STOP_SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        restore()
+
+
+def save_state(run: Training, path: Path, config: Settings) -> None:
+    """Write all that a later process needs to go on in the same bits, whole or not at all."""
+    if run.records:
+        refuse_divergence(run)
+    _count_time(run)
+    content = {
+        "format": STATE_FORMAT,
+        "config": address(config),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "generator": run.generator.get_state(),
+        "torch_generator": torch.get_rng_state(),
+        "records": run.records,
+        **{name: getattr(run, name) for name in PLAIN_STATE},
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    run.saved_at = time.monotonic()
+
+
+def resume(run: Training, path: Path, config: Settings, device: torch.device) -> None:
+    """Put a training where its state file left it, if there is one.
+
+    Raises:
+        ValueError: if the file is unreadable or another run's.
+    """
+    if not path.exists():
+        return
+    content = _read_state(path)
+    if content.get("format") != STATE_FORMAT or content["config"] != address(config):
+        raise ValueError(
+            f"{path}: expected the state of run {address(config)}, format {STATE_FORMAT}; found "
+            f"{content.get('config')}, format {content.get('format')}. Remove it to train anew"
+        )
+    run.model.load_state_dict(content["model"])
+    run.optimizer.load_state_dict(content["optimizer"])
+    run.generator.set_state(content["generator"])
+    torch.set_rng_state(content["torch_generator"])
+    run.records = [
+        {key: value.to(device) for key, value in record.items()} for record in content["records"]
+    ]
+    for name in PLAIN_STATE:
+        setattr(run, name, content[name])
+    print(f"{path}: going on after {_epochs_done(run):.2f} epochs", file=sys.stderr, flush=True)
+
+
+def _read_state(path: Path) -> Settings:
+    try:
+        content: Settings = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path}: not a training's state ({error}); remove it to train from the beginning"
+        ) from error
+    return content
+
+
+def _selections(run: Training) -> dict[str, Settings]:
+    """Return the weights that are kept: the last epoch's, and those that did best on the test set.
+
+    The authors report the second, chosen by looking at the test set; ours is the first.
+    """
+    best = {key: run.best[key] for key in ("epoch", "model")}
+    return {"last": {"epoch": run.epoch, "model": _weights(run)}, "best_on_test": best}
+
+
+def _facts(run: Training, config: Settings, store: Store, device: torch.device) -> Settings:
+    """Return what the checkpoint tells of its training."""
+    frames, layout = config["input"]["num_frames"], store.layout
+    shape = (1, layout.num_coordinates, frames, layout.num_joints, store.max_bodies)
+    return {
+        "epochs": run.epoch,
+        "seconds": round(run.all_seconds, 3),
+        "samples_per_second": round(run.samples / run.seconds, 3),
+        "final_loss": run.history[-1]["loss"],
+        "device": _device_name(device),
+        "peak_memory_mb": round(run.peak_memory, 1),
+        "parameters": count_parameters(run.model),
+        "gmacs": count_macs(run.model, shape) / 1e9,
+        "git": _git_commit(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Return the most memory this process has held, in megabytes: of the GPU, or resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
+
+
+def _git_commit() -> str:
+    """Return the commit of the code, marked if it was changed since; empty outside a repository."""
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+    ]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

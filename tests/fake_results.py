@@ -1,0 +1,282 @@
+"""A small results folder in the true formats, with accuracies that are made up on purpose."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from dualhead import params
+from dualhead.ensemble import ensemble
+from dualhead.files import write_csv, write_json
+from dualhead.layout import LAYOUTS, SkeletonLayout
+from dualhead.params import Settings
+from dualhead.scores import Selection, fuse_heads, measure, write_classes, write_scores
+from dualhead.store import Header, Record, Store, write_store
+
+EPOCHS = 12
+ACTIONS = (
+    *("drink water", "brush teeth", "drop", "pick up", "throw", "sit down", "stand up", "clap"),
+    *(
+        "read",
+        "write",
+        "tear up paper",
+        "put on jacket",
+        "wave",
+        "kick something",
+        "hop",
+        "jump up",
+    ),
+    *("phone call", "type on a keyboard", "point to something", "take a selfie", "rub two hands"),
+)
+LAYOUT_OF = {"kinetics": "openpose18", "nw_ucla": "kinect20"}
+MODALITY_SKILL = {"joint": 0.0, "bone": 0.15, "joint_motion": -0.5, "bone_motion": -0.45}
+VARIANT_SKILL = {"ms_g3d": -0.4, "no_attention": -0.2, "fine_quarter": -0.3, "coarse_g3d_0": -0.1}
+PARAMETERS = {"ms_g3d": 3_194_595, "fine_full": 4_874_149, "fine_quarter": 2_543_701}
+
+
+class Fake(NamedTuple):
+    """A folder of results and the grid it belongs to."""
+
+    grid: Settings
+    results: Path
+    stores: Path
+
+
+def paper_params(**changes: object) -> Settings:
+    """Return the paper's own settings, with top-level sections replaced."""
+    content = params.read_yaml(params.packaged_params())
+    return copy.deepcopy(content) | copy.deepcopy(changes)
+
+
+def synthetic_params(**changes: object) -> Settings:
+    """Return the settings of a small synthetic workspace like the demo."""
+    tables = {
+        "comparison": {
+            "kind": "comparison",
+            "benchmarks": ["synthetic_xsub"],
+            "variant": "dualhead",
+            "streams": ["joint", "bone", "two_stream", "four_stream"],
+            "metrics": ["top1"],
+        },
+        "table4": {
+            "kind": "ablation",
+            "benchmark": "synthetic_xsub",
+            "stream": "joint",
+            "rows": ["ms_g3d", "no_attention", "temporal_attention", "dualhead"],
+        },
+    }
+    figures = {"benchmark": "synthetic_xsub", "variant": "dualhead", "baseline": "ms_g3d"}
+    synthetic = {
+        "seeds": [1],
+        "datasets": {
+            "synthetic": {"kind": "synthetic", "raw": ["data/raw/synthetic"], "partial": False}
+        },
+        "benchmarks": {"synthetic_xsub": {"dataset": "synthetic", "split": "xsub"}},
+        "tables": tables,
+        "figures": figures | {"stream": "joint"},
+    }
+    return paper_params(**(synthetic | changes))
+
+
+def nothing_is_missing(run: str) -> bool:
+    """Say that a run exists."""
+    return True
+
+
+def build(
+    folder: Path,
+    settings: Settings,
+    *,
+    classes: int = 6,
+    num_test: int = 120,
+    exists: Callable[[str], bool] = nothing_is_missing,
+) -> Fake:
+    """Write stores, runs and ensembles of a workspace, but for the runs that do not `exist`."""
+    grid = params.resolve(settings)
+    fake = Fake(grid, folder / "results", folder / "results" / "store")
+    for address, store in grid["stores"].items():
+        _write_store(fake.stores / f"{address}.h5", store, classes, num_test)
+    for run, config in grid["runs"].items():
+        if exists(run):
+            _write_run(fake, run, config)
+    for address, entry in grid["ensembles"].items():
+        if all(exists(member) for member in entry["members"].values()):
+            _write_ensemble(fake, address, entry)
+    write_json(fake.results / "grid.json", grid)
+    return fake
+
+
+def _write_store(path: Path, store: Settings, classes: int, num_test: int) -> None:
+    layout = LAYOUTS[LAYOUT_OF.get(store["kind"], "ntu25")]
+    names = tuple(
+        ACTIONS[index] if index < len(ACTIONS) else f"action {index + 1}"
+        for index in range(classes)
+    )
+    counts = {
+        "kept": 3 * num_test,
+        "reused": 0,
+        "dropped_samples": {"unreadable": 1},
+        "dropped_bodies": {"third_body": 4, "short": 2},
+    }
+    header = Header(
+        dataset=store["kind"],
+        layout=layout,
+        class_names=names,
+        padding="loop",
+        max_bodies=store["prepare"]["max_bodies"],
+        units="meters",
+        settings=store["prepare"],
+        partial=store["partial"],
+        fingerprint="0123456789abcdef",
+        counts=lambda: counts,
+    )
+    splits = ("xsub", "xview", "xset", "val")
+    write_store(
+        path,
+        _records(layout, classes, num_test),
+        header=header,
+        splits=dict.fromkeys(splits, lambda meta: (meta["subject"] > 1).astype(np.int8)),
+    )
+    rows = [("S001C001P001R001A001", "", "unreadable", "the file ends in frame 3")]
+    rows += [
+        (f"S001C001P001R001A00{index}", "72057594037931101", "third_body", "weakest of three")
+        for index in range(2, 6)
+    ]
+    write_csv(path.with_suffix(".dropped.csv"), ("name", "body", "reason", "detail"), rows)
+
+
+def _records(layout: SkeletonLayout, classes: int, num_test: int) -> list[Record]:
+    rng = np.random.default_rng(3)
+    records = []
+    for index in range(3 * num_test):
+        label, subject = index % classes, index // classes % 3 + 1
+        frames = int(rng.integers(20, 60))
+        bodies = (_walk(layout, frames, label, rng),)
+        meta = {"subject": subject, "camera": index % 2 + 1}
+        records.append(Record(f"S{index:05d}A{label + 1:03d}", label, meta, bodies, frames))
+    return records
+
+
+def _walk(layout: SkeletonLayout, frames: int, label: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a stick figure whose arms move with the class; (T, V, C)."""
+    pose = {"head": (0, 1.0), "neck": (0, 0.8), "nose": (0, 0.95), "hip": (0, 0)}
+    pose |= {"base": (0, 0.0), "mid": (0, 0.3), "shoulder": (0, 0.75), "spine": (0, 0.3)}
+    limbs = {"shoulder": (0.2, 0.75), "elbow": (0.35, 0.5), "wrist": (0.4, 0.25), "hip": (0.1, 0)}
+    limbs |= {"hand": (0.42, 0.18), "tip": (0.43, 0.1), "thumb": (0.4, 0.12), "knee": (0.12, -0.4)}
+    limbs |= {"ankle": (0.13, -0.8), "foot": (0.15, -0.85), "eye": (0.04, 1.0), "ear": (0.08, 0.95)}
+    points = np.zeros((frames, layout.num_joints, 3), np.float32)
+    time = np.arange(frames) / 10
+    for number, joint in enumerate(layout.joints):
+        side = -1 if joint.startswith("left") else 1 if joint.startswith("right") else 0
+        known = limbs if side else pose
+        x, z = next(place for key, place in known.items() if key in joint)
+        swing = 0.4 * np.sin(time * (1 + label)) if joint.split("_")[-1] in ("wrist", "hand") else 0
+        points[:, number] = np.stack(np.broadcast_arrays(side * x, 0.05 * side, z + swing), -1)
+    if layout.name == "openpose18":
+        points = points[..., [0, 2, 1]] * np.array([0.3, -0.3, 0], np.float32)
+        points[..., 2] = 0.9
+    return (points + rng.normal(0, 0.01, points.shape)).astype(np.float32)
+
+
+def _logits(
+    config: Mapping[str, object], labels: np.ndarray, classes: int, skill: float
+) -> dict[str, np.ndarray]:
+    """Return scores that are right for most samples; the same samples are hard in every run."""
+    hard = np.random.default_rng(11).normal(size=len(labels))
+    rng = np.random.default_rng(crc32(repr(sorted(config.items(), key=str)).encode()))
+    heads = ("fusion",) if config["variant"] == "ms_g3d" else ("coarse", "fine")
+    own = np.arange(len(labels))
+    logits = {}
+    for offset, head in zip((0.0, 0.2), heads, strict=False):
+        values = rng.normal(size=(len(labels), classes))
+        values[own, (labels + 1) % classes] += 1.6
+        values[own, labels] += 4.4 + skill + offset - 1.2 * hard
+        logits[head] = values.astype(np.float32)
+    return logits
+
+
+def _write_run(fake: Fake, run: str, config: Settings) -> None:
+    folder = fake.results / "runs" / run
+    with Store(fake.stores / f"{config['store']}.h5") as store:
+        test = store.split(config["split"])[1]
+        labels, names = store.labels[test], [store.names[index] for index in test]
+        class_names = store.class_names
+    skill = MODALITY_SKILL[config["modality"]] + VARIANT_SKILL.get(config["variant"], 0.0)
+    selections = {}
+    for selection, (epoch, bonus) in {"last": (EPOCHS, 0.0), "best_on_test": (9, 0.15)}.items():
+        identity = {key: config[key] for key in ("benchmark", "variant", "modality", "seed")}
+        logits = _logits(identity, labels, len(class_names), skill + bonus)
+        selections[selection] = Selection(epoch, fuse_heads(logits, 0.5))
+    write_scores(
+        folder / "scores.h5",
+        names=names,
+        labels=labels,
+        class_names=class_names,
+        selections=selections,
+    )
+    write_classes(
+        folder / "classes.csv", selections=selections, labels=labels, class_names=class_names
+    )
+    facts = _facts(config, len(names), len(class_names))
+    write_json(folder / "metrics.json", {**facts, **measure(selections, labels)})
+    _write_history(folder / "history.csv", config, measure(selections, labels))
+
+
+def _facts(config: Settings, num_test: int, num_classes: int) -> Settings:
+    return {
+        "benchmark": config["benchmark"],
+        "variant": config["variant"],
+        "stream": config["modality"],
+        "seed": config["seed"],
+        "num_test": num_test,
+        "num_classes": num_classes,
+        "train_seconds": 5400.0 + 60 * config["seed"],
+        "train_samples_per_second": 612.4,
+        "parameters": PARAMETERS.get(config["variant"], 3_015_253),
+        "gmacs": 32.772 if config["variant"] == "ms_g3d" else 18.937,
+        "device": "CPU, 2 threads",
+        "peak_memory_mb": 1843.2,
+        "final_loss": 0.0312,
+        "git": "0123456789ab",
+        "versions": {"python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.6"},
+    }
+
+
+def _write_history(path: Path, config: Settings, measured: Settings) -> None:
+    heads = [head for head in measured["last"] if head != "epoch"]
+    losses = [f"loss_{head}" for head in heads if head != "fusion"]
+    rows = []
+    rng = np.random.default_rng(config["seed"])
+    for epoch in range(1, EPOCHS + 1):
+        progress = 1 - np.exp(-epoch / 3)
+        tests = [
+            round(progress * measured["last"][head]["softmax"]["top1"] + rng.normal(), 4)
+            for head in heads
+        ]
+        rate = 0.1 * 0.1 ** sum(epoch > milestone for milestone in (6, 9))
+        loss = round(float(3 * (1 - progress) + 0.05), 5)
+        rows.append((epoch, rate, loss, *[loss / 2] * len(losses), 99 * progress, *tests, 41.5))
+    names = [f"test_{head}_top1" for head in heads]
+    header = ("epoch", "learning_rate", "loss", *losses, "train_top1", *names, "seconds")
+    write_csv(path, header, rows)
+
+
+def _write_ensemble(fake: Fake, address: str, entry: Settings) -> None:
+    folder = fake.results / "ensembles" / address
+    ensemble(
+        {
+            modality: fake.results / "runs" / run / "scores.h5"
+            for modality, run in entry["members"].items()
+        },
+        entry["weights"],
+        fusion=entry["fusion"],
+        scores=folder / "scores.h5",
+        metrics=folder / "metrics.json",
+        classes=folder / "classes.csv",
+        identity={key: entry[key] for key in ("benchmark", "variant", "stream", "seed")},
+    )

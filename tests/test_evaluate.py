@@ -1,0 +1,168 @@
+import csv
+import json
+from unittest import mock
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from dualhead import evaluate as evaluate_module
+from dualhead.evaluate import evaluate
+from dualhead.layout import LAYOUTS
+from dualhead.modalities import MODALITIES
+from dualhead.scores import read_scores
+from dualhead.store import Store
+from tests.tiny import load_tiny, tiny_config, train_tiny, write_tiny_store
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a store and a training on it, of the bone modality."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_tiny_store(folder / "store.h5", count=60)
+    train_tiny(folder, {**tiny_config(epochs=4, learning_rate=0.2), "modality": "bone"})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def tiny_networks(monkeypatch):
+    monkeypatch.setattr(evaluate_module, "load", load_tiny)
+
+
+def run(folder, output, *, batch_size=7, store=None):
+    evaluate(
+        folder / "checkpoint.pt",
+        store or folder / "store.h5",
+        scores=output / "scores.h5",
+        metrics=output / "metrics.json",
+        classes=output / "classes.csv",
+        device="cpu",
+        batch_size=batch_size,
+    )
+    return json.loads((output / "metrics.json").read_text())
+
+
+def scores_one_by_one(folder, selection):
+    """Return sample id -> head -> logits, each sample run alone from the padded array."""
+    network = load_tiny(folder / "checkpoint.pt", selection)
+    with Store(folder / "store.h5") as store, torch.no_grad():
+        return {
+            store.names[index]: {
+                head: logits[0].numpy()
+                for head, logits in network(
+                    torch.from_numpy(
+                        MODALITIES["bone"](store.padded(int(index), num_frames=12), store.layout)
+                    )[None]
+                ).items()
+            }
+            for index in store.split("thirds")[1]
+        }
+
+
+@pytest.mark.parametrize("selection", ["last", "best_on_test"])
+@pytest.mark.parametrize("head", ["coarse", "fine"])
+def test_every_test_sample_has_the_scores_it_gets_alone(trained, tmp_path, selection, head):
+    run(trained, tmp_path)
+    expected = scores_one_by_one(trained, selection)
+    table = read_scores(tmp_path / "scores.h5", selection, head, "logits")
+    assert sorted(expected) == sorted(table.names)
+    for name, values in zip(table.names, table.values, strict=True):
+        np.testing.assert_allclose(expected[name][head], values, rtol=1e-4, atol=1e-5)
+
+
+def test_fusion_is_the_mean_of_both_heads_softmax(trained, tmp_path):
+    run(trained, tmp_path)
+    tables = {
+        head: read_scores(tmp_path / "scores.h5", "last", head, "softmax").values
+        for head in ("coarse", "fine", "fusion")
+    }
+    expected = (tables["coarse"] + tables["fine"]) / 2
+    np.testing.assert_allclose(expected, tables["fusion"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "logits"])
+def test_metrics_are_those_of_the_scores_counted_by_hand(trained, tmp_path, kind):
+    metrics = run(trained, tmp_path)
+    table = read_scores(tmp_path / "scores.h5", "last", "fusion", kind)
+    right = [
+        int(np.argmax(values)) == label
+        for values, label in zip(table.values, table.labels, strict=True)
+    ]
+    assert 100 * sum(right) / len(right) == pytest.approx(metrics["last"]["fusion"][kind]["top1"])
+    assert metrics["num_test"] == len(right)
+
+
+def test_the_history_and_the_metrics_agree(trained, tmp_path):
+    metrics = run(trained, tmp_path, batch_size=5)
+    with (trained / "history.csv").open(newline="") as text:
+        rows = {int(row["epoch"]): row for row in csv.DictReader(text)}
+    for selection in ("last", "best_on_test"):
+        row = rows[metrics[selection]["epoch"]]
+        for head in ("coarse", "fine", "fusion"):
+            expected = float(row[f"test_{head}_top1"])
+            assert expected == metrics[selection][head]["softmax"]["top1"]
+
+
+def test_metrics_say_which_run_and_what_it_cost(trained, tmp_path):
+    metrics = run(trained, tmp_path)
+    expected = {"benchmark": "tiny", "variant": "dualhead", "stream": "bone", "seed": 3}
+    assert expected == {key: metrics[key] for key in expected}
+    documented = (
+        *("num_test", "num_classes", "parameters", "gmacs", "train_seconds", "device"),
+        *("train_samples_per_second", "peak_memory_mb", "final_loss", "git", "versions"),
+    )
+    assert not set(documented) - set(metrics)
+
+
+def test_the_batch_size_changes_no_score(trained, tmp_path):
+    tables = []
+    for size in (1, 20):
+        run(trained, tmp_path, batch_size=size)
+        tables.append(read_scores(tmp_path / "scores.h5", "last", "fusion", "softmax").values)
+    np.testing.assert_allclose(*tables, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_one_epoch_are_scored_once(trained, tmp_path):
+    content = torch.load(trained / "checkpoint.pt", weights_only=True)
+    content["selections"]["best_on_test"] = content["selections"]["last"]
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with mock.patch.object(
+        evaluate_module, "score_split", wraps=evaluate_module.score_split
+    ) as score:
+        run(tmp_path, tmp_path, store=trained / "store.h5")
+    assert score.call_count == 1
+    with h5py.File(tmp_path / "scores.h5") as file:
+        assert {"last", "best_on_test"} < set(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "ntu60"}, "expected a store of synthetic, found one of ntu60"),
+        ({"layout": LAYOUTS["ntu25"]}, "a store of ntu25 with 3 classes, but"),
+        ({"class_names": ("a", "b", "c", "d")}, "kinect20 with 4 classes, but"),
+    ],
+)
+def test_another_store_is_refused(trained, tmp_path, changes, message):
+    store = write_tiny_store(tmp_path / "other.h5", **changes)
+    with pytest.raises(ValueError, match=message):
+        run(trained, tmp_path, store=store)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_converted_weights_are_refused(trained, tmp_path):
+    content = torch.load(trained / "checkpoint.pt", weights_only=True)
+    del content["config"]["split"]
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="it names no benchmark"):
+        run(tmp_path, tmp_path, store=trained / "store.h5")
+
+
+def test_too_little_memory_names_the_setting(trained, tmp_path):
+    error = torch.cuda.OutOfMemoryError("CUDA out of memory")
+    with (
+        mock.patch("tests.tiny.TinyNetwork.forward", side_effect=error),
+        pytest.raises(ValueError, match=r"lower hardware\.evaluate_batch_size, now 7"),
+    ):
+        run(trained, tmp_path)

@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch import nn
+
+from dualhead.inference import autocast, choose_device, head_logits, infer, memory_error, precision
+
+CPU = torch.device("cpu")
+
+
+class Halves(nn.Module):
+    """Its answer is known: half the input, and a third of it."""
+
+    def forward(self, x):
+        assert not self.training
+        return {"coarse": x / 2, "fine": x / 3}
+
+
+def test_batches_are_joined_in_order():
+    batches = [torch.full((2, 3), 1.0), torch.full((1, 3), 2.0)]
+    logits = infer(Halves().train(), batches)
+    assert logits["coarse"].tolist() == [[0.5] * 3] * 2 + [[1.0] * 3]
+    assert set(logits) == {"coarse", "fine"}
+
+
+def test_the_only_head_of_a_network_is_called_fusion():
+    heads = head_logits(lambda x: {"logits": x.bfloat16()}, torch.ones(1, 2))
+    assert list(heads) == ["fusion"]
+    assert heads["fusion"].dtype == torch.float32
+
+
+def test_auto_takes_a_gpu_where_there_is_one():
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert expected == choose_device("auto").type
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match=r"hardware\.device: cuda:99 asked for, but torch sees"):
+        choose_device("cuda:99")
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("fp32", False), ("tf32", True), ("bf16", False)])
+def test_precision_holds_in_the_block_alone(name, allowed):
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    with precision(name):
+        inside = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    assert inside == (allowed, allowed)
+    assert before == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_only_bf16_casts_the_forward_pass(name, dtype):
+    with autocast(name, CPU):
+        assert dtype == (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_too_little_memory_becomes_advice(error):
+    with (
+        pytest.raises(ValueError, match="out of memory on cpu: buy more"),
+        memory_error(CPU, "buy more"),
+    ):
+        raise error
+
+
+def test_any_other_error_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="shapes"), memory_error(CPU, "buy more"):
+        raise RuntimeError("shapes")

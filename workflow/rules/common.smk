@@ -1,0 +1,151 @@
+"""What the rules share: the grid that params.yaml asks for, and functions for their inputs.
+
+params.yaml (and `--config`) -> results/grid.json, rewritten only when its content changes.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from snakemake.utils import update_config
+
+from dualhead import params, workspace
+
+ROOT = Path(os.path.relpath(workflow.basedir))  # the repository, from the workspace
+
+
+def or_exit(function, *arguments):
+    """Call a function; a setting that it refuses stops Snakemake with one line."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        sys.exit(f"{Path.cwd()}: {error}")
+
+
+def raw_of(store):
+    """Return where a store's recordings lie; synthetic ones have a folder for each setting."""
+    entry = GRID["stores"][store]
+    return entry["raw"] if entry["synthesize"] is None else [f"data/raw/{store}"]
+
+
+def raw_to_prepare(wildcards):
+    """Return a store's recordings as far as they are there, so that `-n` can plan without."""
+    made = GRID["stores"][wildcards.store]["synthesize"] is not None
+    return [path for path in raw_of(wildcards.store) if made or Path(path).exists()]
+
+
+def reused_store(wildcards):
+    """Return the store that this one copies samples from; none if this one exists already."""
+    reuse = GRID["stores"][wildcards.store]["reuse"]
+    made = Path(f"results/store/{wildcards.store}.h5").exists()
+    return f"results/store/{reuse}.h5" if reuse and not made else []
+
+
+def stores_to_check():
+    """Return the stores whose raw data is newer: was it copied again, or is it another?"""
+    paths = {store: Path(f"results/store/{store}.h5") for store in GRID["stores"]}
+    made = {store: path for store, path in paths.items() if path.exists()}
+    downloaded = [store for store in made if GRID["stores"][store]["synthesize"] is None]
+    return [store for store in downloaded if workspace.any_newer(raw_of(store), made[store])]
+
+
+def raw_checks():
+    """Return the stamps of those stores; see the rule check_raw."""
+    return [f"results/logs/check_raw/{store}.txt" for store in stores_to_check()]
+
+
+def stop_if_raw_data_is_missing():
+    """Stop before the first job, and say what to download from whom, and where to put it."""
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "prepare"]
+    waiting = {job.wildcards.store for job in jobs}
+    stores = {name: entry for name, entry in GRID["stores"].items() if name in waiting}
+    if text := workspace.missing_data(stores):
+        sys.exit(text)
+
+
+def store_unless(*products):
+    """Return a rule's input function: the store a run reads.
+
+    A run that has its products needs no store: it may be gone or be made anew for other runs.
+    """
+
+    def store(wildcards):
+        path = f"results/store/{GRID['runs'][wildcards.run]['store']}.h5"
+        made = any(Path(f"results/runs/{wildcards.run}/{name}").exists() for name in products)
+        return [] if made and not Path(path).exists() else path
+
+    return store
+
+
+def member_scores(wildcards):
+    """Return the score files that an ensemble sums."""
+    members = GRID["ensembles"][wildcards.ensemble]["members"].values()
+    return expand("results/runs/{run}/scores.h5", run=members)
+
+
+def table_metrics(wildcards):
+    """Return the metrics that a table reads."""
+    cells = [cell for cell in GRID["cells"] if cell["table"] == wildcards.table]
+    made = {address for cell in cells for address in cell["seeds"].values()}
+    return sorted(f"results/{address}/metrics.json" for address in made)
+
+
+def all_metrics():
+    """Return the metrics of every run and ensemble."""
+    runs = expand("results/runs/{run}/metrics.json", run=GRID["runs"])
+    return runs + expand("results/ensembles/{it}/metrics.json", it=GRID["ensembles"])
+
+
+def figure_store():
+    """Return the store whose recordings the figures show."""
+    dataset = GRID["benchmarks"][GRID["figures"]["benchmark"]]["dataset"]
+    names = [name for name, entry in GRID["stores"].items() if entry["dataset"] == dataset]
+    return expand("results/store/{store}.h5", store=names)
+
+
+def train_threads():
+    """Return the threads of one training: as many run at once as there are GPUs or cores."""
+    cores = workflow.cores or 1
+    return min(4, cores // GPUS or 1) if GPUS else max(1, cores // (len(GRID["runs"]) or 1))
+
+
+def show_tables():
+    """Print ours beside the paper's, and where the PDF lies, once a report was made."""
+    made = workflow.dag.needrun_jobs(exclude_finished=False)
+    if any(job.rule.name == "report" for job in made):
+        options = f"--grid {GRID_FILE} --results results --published {ROOT}/reports/published.yaml"
+        shell(f"dualhead table {options} --show")
+        print(f"\nThe report: {Path('reports/report.pdf').resolve()}")
+
+
+def one_of(names):
+    """Return the wildcard constraint that lets nothing but these names through."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+or_exit(params.read_yaml, Path("params.yaml"))  # says in which line it is no YAML
+
+
+configfile: "params.yaml"
+
+
+update_config(config, workspace.typed(workflow.config_settings.overwrite_config))
+PARAMS = or_exit(params.complete, config, Path.cwd())
+GRID = params.resolve(PARAMS)
+GRID_FILE = "results/grid.json"
+FIGURES = workspace.figure_names(GRID)
+HARDWARE = PARAMS["hardware"]
+GPUS = 0 if HARDWARE["device"] == "cpu" else workspace.count_gpus()
+
+workspace.write_if_changed(Path(GRID_FILE), GRID)
+shell.prefix(f'PATH="$PATH:{Path(sys.executable).parent}"; ')  # where `dualhead` is
+if GPUS and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", GPUS)
+
+
+wildcard_constraints:
+    store=one_of(GRID["stores"]),
+    run=one_of(GRID["runs"]),
+    ensemble=one_of(GRID["ensembles"]),
+    table=one_of(GRID["tables"]),
+    figure=one_of(FIGURES),

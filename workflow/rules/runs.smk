@@ -1,0 +1,102 @@
+"""Stores to trained and scored networks, each at the address of all that it was made from.
+
+results/store -> results/runs/BENCHMARK/VARIANT/MODALITY/seedS-ADDRESS/
+config.yaml, checkpoint.pt, history.csv, scores.h5, metrics.json, classes.csv
+results/runs/*/scores.h5 -> results/ensembles/BENCHMARK/VARIANT/STREAM/seedS-ADDRESS/
+scores.h5, metrics.json, classes.csv
+
+Every input is ancient(): a run that exists is right, whatever the timestamps say.
+"""
+
+
+rule configure:
+    """Write the one complete configuration that a run is made from."""
+    input:
+        grid=ancient(GRID_FILE),
+    output:
+        config="results/runs/{run}/config.yaml",
+    log:
+        "results/logs/configure/{run}.log",
+    message:
+        "Configure {wildcards.run}"
+    shell:
+        "dualhead configure --grid {input.grid:q} --run {wildcards.run:q}"
+        " --output {output.config:q} > {log:q} 2>&1"
+
+
+rule train:
+    """Train a network; one that was killed goes on from state.pt beside its outputs."""
+    input:
+        config=ancient("results/runs/{run}/config.yaml"),
+        store=ancient(store_unless("checkpoint.pt", "metrics.json")),
+    output:
+        checkpoint="results/runs/{run}/checkpoint.pt",
+        history="results/runs/{run}/history.csv",
+    log:
+        "results/logs/train/{run}.log",
+    benchmark:
+        "results/logs/train/{run}.tsv"
+    threads: lambda wildcards: train_threads()
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=1440,
+    params:
+        device=HARDWARE["device"],
+        evaluate_batch_size=HARDWARE["evaluate_batch_size"],
+    message:
+        "Train {wildcards.run}; watch it in {log}"
+    shell:
+        "dualhead train --config {input.config:q} --store {input.store:q}"
+        " --output {output.checkpoint:q} --history {output.history:q} --device {params.device:q}"
+        " --evaluate-batch-size {params.evaluate_batch_size} --threads {threads} > {log:q} 2>&1"
+
+
+rule evaluate:
+    """Score every test sample, at the last epoch and at the best on the test split."""
+    input:
+        checkpoint=ancient("results/runs/{run}/checkpoint.pt"),
+        store=ancient(store_unless("metrics.json")),
+    output:
+        scores="results/runs/{run}/scores.h5",
+        metrics="results/runs/{run}/metrics.json",
+        classes="results/runs/{run}/classes.csv",
+    log:
+        "results/logs/evaluate/{run}.log",
+    threads: lambda wildcards: train_threads()
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=120,
+    params:
+        device=HARDWARE["device"],
+        batch_size=HARDWARE["evaluate_batch_size"],
+    message:
+        "Evaluate {wildcards.run}"
+    shell:
+        "dualhead evaluate --checkpoint {input.checkpoint:q} --store {input.store:q}"
+        " --scores {output.scores:q} --metrics {output.metrics:q} --classes {output.classes:q}"
+        " --device {params.device:q} --batch-size {params.batch_size} --threads {threads}"
+        " > {log:q} 2>&1"
+
+
+rule ensemble:
+    """Sum the scores of several modalities, sample by sample."""
+    input:
+        grid=ancient(GRID_FILE),
+        scores=ancient(member_scores),
+    output:
+        scores="results/ensembles/{ensemble}/scores.h5",
+        metrics="results/ensembles/{ensemble}/metrics.json",
+        classes="results/ensembles/{ensemble}/classes.csv",
+    log:
+        "results/logs/ensemble/{ensemble}.log",
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    message:
+        "Ensemble {wildcards.ensemble}"
+    shell:
+        "dualhead ensemble --grid {input.grid:q} --ensemble {wildcards.ensemble:q}"
+        " --runs results/runs --scores {output.scores:q} --metrics {output.metrics:q}"
+        " --classes {output.classes:q} > {log:q} 2>&1"
