@@ -216,8 +216,7 @@ def _dualhead_settings(weights: Mapping[str, Tensor], layout: SkeletonLayout) ->
     coarse, fine = _branches(weights, "tcn2_coarse"), _branches(weights, "tcn2_fine")
     c1, c2, c3 = (_channels(weights, unit) for unit in ("1", "2_coarse", "3_coarse"))
     f2, f3 = (_channels(weights, unit) for unit in ("2_fine", "3_fine"))
-    frames = weights.get("conv_ta_fine_to_coarse_block_2_to_1.weight")
-    joints = weights.get("conv_sa_coarse_to_fine_block_2_to_2.weight")
+    frames, joints = (_sources(weights, name) for name in ("conv_ta", "conv_sa"))
     paper = load_params(packaged_params())["dualhead"]
     return {
         **_scales(weights, layout),
@@ -228,9 +227,9 @@ def _dualhead_settings(weights: Mapping[str, Tensor], layout: SkeletonLayout) ->
         "coarse_dilations": coarse,
         "fine_dilations": fine,
         "subsample": paper["subsample"],
-        "temporal_attention": _attention(frames, cross=f2, own=c1),
-        "spatial_attention": _attention(joints, cross=c2, own=f2),
-        "attention_kernel": paper["attention_kernel"] if frames is None else frames.shape[2],
+        "temporal_attention": _attention(frames, cross=[f2, f3], own=[c1, c2]),
+        "spatial_attention": _attention(joints, cross=[c2, c3], own=[f2, f3]),
+        "attention_kernel": frames[0].shape[2] if frames else paper["attention_kernel"],
     }
 
 
@@ -287,11 +286,17 @@ def _windows(weights: Mapping[str, Tensor], unit: str, layout: SkeletonLayout) -
     return found
 
 
-def _attention(weight: Tensor | None, *, cross: int, own: int) -> str:
-    """Return the kind of an attention by the channels that it looks at."""
-    if weight is None:
+def _sources(weights: Mapping[str, Tensor], name: str) -> list[Tensor]:
+    """Return the weights of one kind of attention, that after the first block first."""
+    return [weights[key] for key in sorted(weights) if key.startswith(name) and "weight" in key]
+
+
+def _attention(found: list[Tensor], *, cross: list[int], own: list[int]) -> str:
+    """Return the kind of an attention by the channels that it looks at; the same in both: the paper's."""
+    if not found:
         return "none"
-    return "self" if weight.shape[1] == own != cross else "cross"
+    channels = [weight.shape[1] for weight in found]
+    return "self" if channels == own != cross else "cross"
 
 
 def _num_bodies(weights: Mapping[str, Tensor], layout: SkeletonLayout) -> int:

@@ -361,7 +361,8 @@ def _table_options(command: argparse.ArgumentParser) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from dualhead.tables import build_table, show_tables, write_table
+    from dualhead.printing import show_tables
+    from dualhead.tables import build_table, write_table
 
     grid = _read_json(options.grid)
     published = params_module.read_yaml(options.published)
@@ -371,15 +372,10 @@ def _table(options: argparse.Namespace) -> None:
         if len(frames) != 1:
             raise ValueError("--output takes one table: say which with one --name")
         csv = options.output
-        for name, frame in frames.items():
-            write_table(
-                *(frame, grid, name),
-                csv=csv,
-                markdown=csv.with_suffix(".md"),
-                latex=csv.with_suffix(".tex"),
-            )
+        markdown, latex = csv.with_suffix(".md"), csv.with_suffix(".tex")
+        write_table(frames[names[0]], csv=csv, markdown=markdown, latex=latex)
     if options.show or not options.output:
-        show_tables(frames, grid)
+        show_tables(frames)
 
 
 def _summary_options(command: argparse.ArgumentParser) -> None:

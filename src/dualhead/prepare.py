@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +30,7 @@ import numpy.typing as npt
 
 from dualhead.datasets import DATASETS
 from dualhead.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.datasets.ntu import NO_LIST
 from dualhead.download import ZipEntry, is_tar, read_entry, unpack, zip_entries
 from dualhead.files import replacing
 from dualhead.layout import load_layout
@@ -123,6 +125,7 @@ def prepare(
     begin = time.perf_counter()
     dataset, report = DATASETS[kind], PrepareReport()
     samples, left_out = list_dataset(kind, raw)
+    left_out = _without_missing_list(left_out, partial=partial)
     old = _open_reused(reuse, dataset, settings) if reuse else None
     fresh = [sample for sample in samples if old is None or sample.name not in old]
     complete = _check_counts(dataset, raw, _meta(dataset, fresh, old), partial=partial)
@@ -175,6 +178,19 @@ def list_dataset(kind: str, raw: Sequence[Path]) -> tuple[list[RawSample], list[
             f"{dataset.where}"
         )
     return samples, left_out
+
+
+def _without_missing_list(left_out: Sequence[Dropped], *, partial: bool) -> list[Dropped]:
+    """Return what was left out; refuse a complete NTU dataset whose list of bad samples is absent.
+
+    A part of the dataset is prepared without that list, and stderr says so.
+    """
+    for row in left_out:
+        if row.reason == NO_LIST and not partial:
+            raise ValueError(row.detail)
+        if row.reason == NO_LIST:
+            print(f"{row.detail} Until then none is left out.", file=sys.stderr)
+    return [row for row in left_out if row.reason != NO_LIST]
 
 
 def _place(sample: RawSample) -> str:
@@ -440,6 +456,7 @@ def verify(kind: str, raw: Sequence[Path]) -> str:
     """
     dataset = DATASETS[kind]
     samples, left_out = list_dataset(kind, raw)
+    left_out = _without_missing_list(left_out, partial=False)
     meta = _meta(dataset, samples, None)
     _check_counts(dataset, raw, meta, partial=False)
     bad = _unreadable(samples)

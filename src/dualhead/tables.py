@@ -200,7 +200,8 @@ def _seeds_needed(row: Row, num_samples: int | None) -> int | None:
     samples = row.get("num_test", num_samples)
     if np.isnan(step) or not samples:
         return None
-    guess = statistics.assumed_std(float(row.get("mean", row["paper"])), samples)
+    accuracy: float = row["mean"] if "mean" in row else row["paper"]
+    guess = statistics.assumed_std(accuracy, samples)
     std = row.get("std", NAN)
     return statistics.seeds_needed(step, std if std > 0 else guess)
 

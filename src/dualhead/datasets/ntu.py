@@ -24,6 +24,7 @@ META_COLUMNS = ("setup", "camera", "subject", "replication")
 NAME = re.compile(
     r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<replication>\d{3})A(?P<action>\d{3})"
 )
+NO_LIST = "no_missing_list"  # a complete dataset needs the list of recordings without skeletons
 SLOTS = 4  # bodies of a frame that the authors look at
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -108,7 +109,11 @@ def list_recordings(raw: Sequence[Path], *, setups: range) -> tuple[list[RawSamp
     Recordings of other setups belong to another dataset, and are passed over.
     """
     found, dropped = list_skeleton_files(raw)
-    missing = missing_samples(raw)
+    try:
+        missing = missing_samples(raw)
+    except ValueError as error:
+        missing = frozenset()
+        dropped.append(Dropped("", "", NO_LIST, str(error)))
     ours = [sample for sample in found if sample.meta["setup"] in setups]
     dropped += [
         Dropped(sample.name, "", "missing_skeletons", "in the list that NTU publishes")

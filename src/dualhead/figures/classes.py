@@ -15,19 +15,23 @@ from dualhead.figures.style import (
     GRAY,
     GREEN,
     INK,
+    ORANGE,
     PALE,
     RED,
+    SKY,
     grid_lines,
     new_figure,
     shorten,
 )
 from dualhead.metrics import confusion_matrix
+from dualhead.params import Settings
 from dualhead.scores import Scores
 
 ANNOTATED = 12  # classes up to which a confusion matrix carries its numbers
 LABELED = 40  # and its names
 PAIRS = 14  # confused pairs that are listed
 NORMAL_95 = 1.96
+OUTLINE: Settings = {"edgecolors": "white", "linewidths": 0.6}
 ARROW = "\N{RIGHTWARDS ARROW}"
 
 
@@ -38,7 +42,7 @@ def class_gain(inputs: Inputs) -> Figure:
     figure = new_figure(0.9 + 0.17 * len(shown))
     axes = figure.subplots()
     places = np.arange(len(shown))
-    colors = [BLUE if value >= 0 else RED for value in gain[shown]]
+    colors = [SKY if value >= 0 else ORANGE for value in gain[shown]]
     bars = axes.barh(places, gain[shown], color=colors, height=0.7)
     for bar, value in zip(bars, gain[shown], strict=True):
         bar.set_hatch("" if value >= 0 else "////")
@@ -157,7 +161,7 @@ def _pairs(axes: Axes, inputs: Inputs, shares: Floats, names: Sequence[str]) -> 
         theirs = _confusion(inputs.scores(baseline, "confusion"))
         points = [theirs[pair] for pair in pairs]
         title = model_title(inputs.choice["baseline"])
-        axes.scatter(points, places, color=RED, marker="D", s=14, label=title, zorder=3)
+        axes.scatter(points, places, color=RED, marker="D", s=18, label=title, zorder=3, **OUTLINE)
     labels = [
         f"{shorten(names[true], 16)} {ARROW} {shorten(names[taken], 16)}" for true, taken in pairs
     ]

@@ -13,9 +13,10 @@ import typst
 
 from dualhead.files import replacing
 from dualhead.params import Settings, read_yaml
-from dualhead.report import content
+from dualhead.report import content, provenance
 from dualhead.report.markdown import blocks
 from dualhead.report.passport import passports
+from dualhead.report.runs import read_runs
 
 CAPTIONS: Mapping[str, str] = {
     "network": "DualHead-Net as it is built here: channels and frames of each stage (the paper's "
@@ -107,7 +108,7 @@ def _content(
     grid: Settings, results: Path, stores: Path, tables: content.Tables, published: Settings
 ) -> Settings:
     """Return everything that the template prints, but for title, figures and deviations."""
-    runs = content.read_runs(grid, results)
+    runs = read_runs(grid, results)
     about_the_field = content.concerns_the_paper(grid, runs)
     return {
         "names": content.names(grid, published),
@@ -120,10 +121,10 @@ def _content(
         "steps": content.steps(tables),
         "field": content.field(published) if about_the_field else None,
         "data": passports(grid, stores),
-        "settings": content.settings_tables(grid, runs),
-        "cost": content.cost_table(grid, runs, published),
-        "provenance": content.provenance(runs),
-        "ensembles": content.ensembles(grid, results),
+        "settings": provenance.settings_tables(grid, runs),
+        "cost": provenance.cost_table(grid, runs, published),
+        "provenance": provenance.provenance(runs),
+        "ensembles": provenance.ensembles(grid, results),
         "protocol": grid["protocol"],
     }
 

@@ -1,22 +1,19 @@
-"""What the report says of the runs: overview, main table, steps, settings, cost and provenance."""
+"""What the report says before and in its tables: warnings, overview, verdicts, steps, the field."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from dualhead.cells import Cell, Result, cells, read_result, read_results
+from dualhead.cells import Cell, cells
 from dualhead.params import Settings
-from dualhead.printing import interval_text, mean_text, printed, records, signed
+from dualhead.printing import interval_text, mean_text, printed, records
 from dualhead.published import benchmark_title, is_partial, stream_title
+from dualhead.report.runs import Grid, Run, listed, made, number, table, without_repeats
 from dualhead.statistics import NOT_COMPARABLE, NOT_RUN
 
-Grid = Settings
 Tables = Mapping[str, pd.DataFrame]
 Text = Callable[[Settings], str]
 MAX_GROUPS = 2  # column groups that fit on a page
@@ -28,60 +25,6 @@ PROTOCOLS = {
     "authors": f"that of the authors{APOSTROPHE} code",
 }
 ROLES = ("variant", "baseline")
-COST = ("train_seconds", "train_samples_per_second", "peak_memory_mb")
-
-
-class Run(NamedTuple):
-    """One run of the grid, and what it left if it has been made."""
-
-    address: str
-    config: Settings
-    result: Result | None
-
-
-def read_runs(grid: Grid, results: Path) -> list[Run]:
-    """Return every run of the grid, in its order."""
-    found = []
-    for identity, config in grid["runs"].items():
-        cell = Cell(config["benchmark"], config["variant"], config["modality"])
-        seed = str(config["seed"])
-        result = read_result(grid, results, f"runs/{identity}", cell, seed)
-        found.append(Run(identity, config, result))
-    return found
-
-
-def made(runs: Sequence[Run]) -> list[tuple[Run, Settings]]:
-    """Return the runs that have been made, with their metrics."""
-    return [(run, run.result.metrics) for run in runs if run.result]
-
-
-def grouped(
-    runs: Sequence[Run], key: Callable[[Run], tuple[str, ...]]
-) -> dict[tuple[str, ...], list[Run]]:
-    """Return the runs that agree in `key` together, in the order of their first."""
-    found: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        found.setdefault(key(run), []).append(run)
-    return found
-
-
-def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]]) -> Settings:
-    """Return a table as the template takes it.
-
-    Args:
-        columns: title and alignment of each; a title `Group|Title` stands under its group.
-        rows: texts.
-    """
-    titles = [title.split("|") if "|" in title else ["", title] for title, _ in columns]
-    return {
-        "columns": [
-            {"group": group, "title": title, "align": align}
-            for (group, title), (_, align) in zip(titles, columns, strict=True)
-        ],
-        "rows": [["" if cell is None else str(cell) for cell in row] for row in rows],
-        "ours": [False] * len(rows),
-        "citations": [None] * len(rows),
-    }
 
 
 # --- the first page --------------------------------------------------------------------
@@ -102,7 +45,7 @@ def warnings(grid: Grid, runs: Sequence[Run]) -> list[Settings]:
     partial = sorted(name for name in used if grid["datasets"][name].get("partial"))
     if partial:
         text = (
-            f"{_list(partial)}: recordings of the published dataset are missing, so that "
+            f"{', '.join(partial)}: recordings of the published dataset are missing, so that "
             "accuracies are not comparable with published ones; no verdict is given on them."
         )
         found.append({"title": "A dataset is partial.", "text": text})
@@ -123,10 +66,6 @@ def _code_warning(runs: Sequence[Run]) -> list[Settings]:
     return [{"title": "Code was changed.", "text": text}]
 
 
-def _list(words: Sequence[str]) -> str:
-    return ", ".join(words)
-
-
 def overview(grid: Grid, runs: Sequence[Run], published: Settings) -> list[list[str]]:
     """Return the facts at the top: what was run on what, with which code, for how long."""
     done = made(runs)
@@ -136,14 +75,14 @@ def overview(grid: Grid, runs: Sequence[Run], published: Settings) -> list[list[
     devices = dict.fromkeys(str(metrics["device"]) for _, metrics in done)
     commits = dict.fromkeys(str(metrics["git"]) or "no repository" for _, metrics in done)
     return [
-        ["Benchmarks", _list(names)],
+        ["Benchmarks", listed(names)],
         [
             "Trainings",
-            f"{len(done)} of {len(runs)}, seeds {_list([str(s) for s in grid['seeds']])}",
+            f"{len(done)} of {len(runs)}, seeds {', '.join([str(s) for s in grid['seeds']])}",
         ],
         ["Protocol", PROTOCOLS[grid["protocol"]]],
-        ["Device", f"{_list(list(devices)) or 'none yet'}; {hours:.1f} hours of training"],
-        ["Code", _list(list(commits)) or "none yet"],
+        ["Device", f"{', '.join(list(devices)) or 'none yet'}; {hours:.1f} hours of training"],
+        ["Code", listed(list(commits)) or "none yet"],
     ]
 
 
@@ -169,23 +108,7 @@ def main_table(tables: Tables) -> Settings:
     ]
     kept = [field for field in fields if has_paper or field[0] not in ("Paper", "Diff.", "Verdict")]
     rows = [[text(record) for _, _, text in kept] for record in ours]
-    return table([(title, align) for title, align, _ in kept], _without_repeats(rows))
-
-
-def _without_repeats(rows: list[list[str]]) -> list[list[str]]:
-    """Sort by the first column and print it once a group."""
-    order = {name: place for place, name in enumerate(dict.fromkeys(row[0] for row in rows))}
-    rows = sorted(rows, key=lambda row: order[row[0]])
-    previous = ["", *(row[0] for row in rows)]
-    return [
-        ["" if row[0] == before else row[0], *row[1:]]
-        for row, before in zip(rows, previous, strict=False)
-    ]
-
-
-def number(value: float | None, form: str) -> str:
-    """Return a number's text, empty if there is none."""
-    return "" if value is None or np.isnan(value) else signed(form.format(value))
+    return table([(title, align) for title, align, _ in kept], without_repeats(rows))
 
 
 def verdicts(tables: Tables) -> list[list[str]]:
@@ -227,7 +150,7 @@ def printed_tables(tables: Tables, published: Settings) -> list[Settings]:
 def _grouped(rows: list[list[str]], first_title: str) -> list[list[str]]:
     """Shorten verdicts; print the group of an ablation's rows once."""
     short = [[_short(text) for text in row] for row in rows]
-    return short if first_title else _without_repeats(short)
+    return short if first_title else without_repeats(short)
 
 
 def _short(text: str) -> str:
@@ -284,143 +207,6 @@ def _shown(record: Settings) -> str:
     seeds = int(record["num_seeds"])
     many = f"{seeds} seed{'s' if seeds > 1 else ''}"
     return f"yes, at {many}" if record["step_p"] < SIGNIFICANT else f"not at {many}"
-
-
-# --- settings, cost, provenance --------------------------------------------------------
-
-
-def settings_tables(grid: Grid, runs: Sequence[Run]) -> Settings:
-    """Return one run's complete settings, and how every other (benchmark, variant) differs."""
-    base = next(
-        (run for run in runs if run.config["variant"] == grid["figures"]["variant"]), runs[0]
-    )
-    reference = flat(base.config)
-    rows = [[key, _value(value)] for key, value in reference.items() if "." in key]
-    half = -(-len(rows) // 2)
-    pairs = [
-        [*left, *right] for left, right in zip(rows[:half], [*rows[half:], ["", ""]], strict=False)
-    ]
-    differing = []
-    for (benchmark, variant), group in grouped(runs, _kind_of_run).items():
-        own = flat(group[0].config)
-        changes = [
-            f"{key}: {_value(own.get(key, 'none'))}"
-            for key in {**reference, **own}
-            if "." in key and own.get(key) != reference.get(key) and key in own
-        ]
-        if changes:
-            differing.append([benchmark, variant, "; ".join(changes)])
-    name = f"{base.config['benchmark']}, {base.config['variant']}"
-    columns = [("Setting", "left"), ("Value", "left")] * 2
-    names = [("Benchmark", "left"), ("Variant", "left"), ("Differs in", "left")]
-    return {"name": name, "base": table(columns, pairs), "others": table(names, differing)}
-
-
-def _kind_of_run(run: Run) -> tuple[str, str]:
-    return run.config["benchmark"], run.config["variant"]
-
-
-def flat(settings: Settings, prefix: str = "") -> Settings:
-    """Return nested settings as one level with dotted keys."""
-    found: Settings = {}
-    for key, value in settings.items():
-        nested = isinstance(value, Mapping)
-        found |= flat(dict(value), f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return found
-
-
-def _value(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return (
-        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    )
-
-
-def cost_table(grid: Grid, runs: Sequence[Run], published: Settings) -> Settings:
-    """Return parameters, MACs, time, speed and memory of each cell, mean over seeds."""
-    rows = []
-    for (benchmark, variant, modality), group in grouped(runs, _cell_of_run).items():
-        found = [metrics for _, metrics in made(group)]
-        if not found:
-            continue
-        seconds, speed, memory = (np.mean([metrics[key] for metrics in found]) for key in COST)
-        rows.append(
-            [
-                benchmark_title(grid, benchmark, published),
-                variant.replace("_", " "),
-                modality.replace("_", " "),
-                f"{found[0]['parameters']:,}",
-                f"{found[0]['gmacs']:.2f}",
-                duration(float(seconds)),
-                f"{speed:.0f}",
-                f"{memory / 1000:.1f}",
-                found[0]["device"],
-            ]
-        )
-    columns = [("Benchmark", "left"), ("Variant", "left"), ("Modality", "left")]
-    columns += [("Parameters", "right"), ("GMACs", "right"), ("Training", "right")]
-    columns += [("Samples/s", "right"), ("GB", "right"), ("Device", "left")]
-    return table(columns, _without_repeats(rows))
-
-
-def _cell_of_run(run: Run) -> tuple[str, str, str]:
-    config = run.config
-    return config["benchmark"], config["variant"], config["modality"]
-
-
-def duration(seconds: float) -> str:
-    """Return `1 h 30 min`, `12 min`, `41 s`."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-
-
-def provenance(runs: Sequence[Run]) -> Settings:
-    """Return a row for each run that was made: address, epochs, result, code, environment."""
-    environments = list(dict.fromkeys(_environment(metrics) for _, metrics in made(runs)))
-    rows = [
-        [
-            run.address,
-            number(run.result.accuracy("top1"), "{:.2f}") if run.result else "",
-            metrics["last"]["epoch"],
-            metrics.get("best_on_test", {}).get("epoch", ""),
-            f"{metrics['final_loss']:.4f}",
-            duration(metrics["train_seconds"]),
-            metrics["git"] or "none",
-            chr(ord("A") + environments.index(_environment(metrics))),
-        ]
-        for run, metrics in made(runs)
-    ]
-    columns = [("Run", "left"), ("Top-1", "right"), ("Epoch", "right"), ("Best on test", "right")]
-    columns += [("Final loss", "right"), ("Time", "right"), ("Commit", "left"), ("Env.", "left")]
-    names = [[chr(ord("A") + index), text] for index, text in enumerate(environments)]
-    missing = [
-        f"{'/'.join(cell)} (seed {_list([str(run.config['seed']) for run in group])})"
-        for cell, group in grouped([run for run in runs if not run.result], _cell_of_run).items()
-    ]
-    return {"runs": table(columns, rows), "environments": names, "missing": missing}
-
-
-def _environment(metrics: Settings) -> str:
-    versions = [f"{name} {version}" for name, version in metrics["versions"].items()]
-    return ", ".join([*versions, str(metrics["device"])])
-
-
-def ensembles(grid: Grid, results: Path) -> Settings | None:
-    """Return a row for each ensemble that was made: address, members' weights, what was summed."""
-    rows = []
-    for cell in cells(grid):
-        for result in read_results(grid, results, cell):
-            if result.address.startswith("ensembles/"):
-                weights = grid["ensembles"][result.address.partition("/")[2]]["weights"]
-                parts = [f"{name} {weight:g}" for name, weight in weights.items()]
-                top1 = number(result.accuracy("top1"), "{:.2f}")
-                address = result.address.partition("/")[2]
-                rows.append([address, top1, result.fusion, ", ".join(parts)])
-    columns = [("Ensemble", "left"), ("Top-1", "right"), ("Sum of", "left"), ("Weights", "left")]
-    return table(columns, rows) if rows else None
 
 
 # --- the field -------------------------------------------------------------------------

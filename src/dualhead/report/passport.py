@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dualhead.params import Settings
-from dualhead.report.content import table
+from dualhead.report.runs import table
 from dualhead.store import Integers, Store
 
 REASONS = 12  # that are listed; the CSV beside the store has every row
@@ -38,8 +37,8 @@ def _passport(store: Store, address: str, entry: Settings) -> Settings:
 
 def _facts(store: Store, entry: Settings) -> list[list[str]]:
     frames = store.num_frames
-    bodies = np.count_nonzero(store.ragged(range(len(store)))[2], axis=1) if len(store) else frames
-    shares = [f"{np.mean(bodies == count):.1%} with {count}" for count in np.unique(bodies)]
+    bodies = [sum(len(rows) > 0 for rows in store.bodies(place)) for place in range(len(store))]
+    shares = [f"{np.mean(np.equal(bodies, count)):.1%} with {count}" for count in np.unique(bodies)]
     low, middle, high = (int(value) for value in np.quantile(frames, (0, 0.5, 1)))
     people = len(np.unique(store.meta["subject"])) if "subject" in store.meta else 0
     attributes = store.attributes
@@ -76,12 +75,10 @@ def _complete(entry: Settings) -> str:
     return "generated" if entry["kind"] == "synthetic" else "yes, with the published counts"
 
 
-def _words(settings: object) -> str:
+def _words(settings: Settings) -> str:
     """Return settings as `denoise energy, normalize rotate`."""
-    known: Settings = json.loads(settings) if isinstance(settings, str) else dict(settings)  # type: ignore[call-overload]
-    return ", ".join(
-        f"{key.replace('_', ' ')} {value}" for key, value in known.items() if key != "recipe"
-    )
+    known = {key: value for key, value in settings.items() if key != "recipe"}
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in known.items())
 
 
 def _splits(store: Store) -> Settings:
