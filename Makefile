@@ -21,7 +21,7 @@ demo: install
 	@echo "The report of the demo: $(CURDIR)/demo/reports/report.pdf"
 
 test: install
-	pytest
+	pytest --numprocesses auto --dist loadfile
 
 lint: install
 	ruff format --check $(CODE)

@@ -59,6 +59,11 @@ rule figures:
 
 onstart:
     stop_if_raw_data_is_missing()
+    or_exit(recovery.cancel_left_jobs, Path(".snakemake/slurm_logs"))
+
+
+onerror:
+    or_exit(recovery.cancel_left_jobs, Path(".snakemake/slurm_logs"))
 
 
 onsuccess:

@@ -1,9 +1,13 @@
 """Fixtures that several test modules share."""
 
-from pathlib import Path
+import os
 
-import numpy as np
-import pytest
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the suite itself runs on all cores
+
+from pathlib import Path  # noqa: E402 - after the setting, which torch reads when it is imported
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

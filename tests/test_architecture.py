@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 FLOORS = (
-    "params layout metrics statistics files progress gpu",
+    "params layout metrics statistics files progress locks gpu recovery",
     "denoise normalize modalities graph download",
     "datasets store scores models synthesize",
     "prepare loader complexity checkpoint inference",

@@ -137,7 +137,7 @@ def run_until(folder, config, step, number):
     """Train in another process, which gets a signal at one of its steps; return its exit code."""
     command = [sys.executable, "-m", "tests.tiny", str(folder), str(step), str(int(number))]
     finished = subprocess.run(
-        [*command, json.dumps(config)], capture_output=True, text=True, timeout=120
+        [*command, json.dumps(config)], capture_output=True, text=True, timeout=600
     )
     return finished.returncode
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def job_counts(text: str) -> dict[str, int]:
     return {name: int(count) for name, count in rows}
 
 
+def child_seconds() -> float:
+    """Return the CPU time that all commands took so far: the wall's depends on who else works."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def paper(tmp_path: Path) -> Workspace:
     """A workspace that asks for all of the paper, and has no data."""
     workspace = make_workspace(tmp_path)
@@ -60,9 +67,9 @@ def paper(tmp_path: Path) -> Workspace:
 
 
 def test_the_paper_takes_31_trainings_a_seed(root: Path, tmp_path: Path) -> None:
-    begin = time.monotonic()
+    begin = child_seconds()
     planned = paper(tmp_path).run("snakemake", "-n", "--cores", "8", "reproduce_tables")
-    seconds = time.monotonic() - begin
+    seconds = child_seconds() - begin
     assert planned.returncode == 0, planned.stdout + planned.stderr
     counts = job_counts(planned.stdout)
     assert {
@@ -72,11 +79,11 @@ def test_the_paper_takes_31_trainings_a_seed(root: Path, tmp_path: Path) -> None
 
 
 def test_five_seeds_are_planned_in_ten_seconds(tmp_path: Path) -> None:
-    begin = time.monotonic()
+    begin = child_seconds()
     options = ("--config", "seeds=[1, 2, 3, 4, 5]")
     planned = paper(tmp_path).run("snakemake", "-n", "--cores", "8", *options)
     assert job_counts(planned.stdout)["train"] == 155
-    assert time.monotonic() - begin < 10
+    assert child_seconds() - begin < 10
 
 
 def test_a_missing_dataset_stops_before_the_first_job(tmp_path: Path) -> None:
@@ -211,12 +218,13 @@ def test_lost_scores_are_made_from_the_checkpoint(finished: Workspace) -> None:
     assert finished.snakemake("runs") == {"evaluate": 1}
 
 
-def test_a_failed_job_says_why_and_leaves_no_result(tmp_path: Path) -> None:
+def test_a_failed_training_says_why_and_leaves_its_state_but_no_result(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, failing="train")
     failed = workspace.run("snakemake", "--cores", "2", "--keep-going")
     assert failed.returncode != 0
     assert "dualhead: told to fail" in failed.stderr
     assert not list(workspace.folder.glob("results/runs/*/*/*/*/checkpoint.pt"))
+    assert len(list(workspace.folder.glob("results/runs/*/*/*/*/state.pt"))) == 4
 
 
 RAW_PARAMS = "kind: ntu60, partial: true, raw: [data/raw/recordings.zip]}"
@@ -258,12 +266,11 @@ def test_a_dry_run_leaves_the_results_alone(finished: Workspace) -> None:
 
 
 @pytest.mark.parametrize("option", ["--profile", "--workflow-profile"])
-def test_the_slurm_profile_plans_one_gpu_a_training(fresh: Workspace, option: str) -> None:
-    planned = fresh.run("snakemake", "-n", option, "profiles/slurm")
-    assert job_counts(planned.stdout)["train"] == 4
-    train = planned.stdout.split("rule train:")[1].split("rule ")[0]
-    assert "slurm_partition=gpu" in train
-    assert "gpu=1" in train
+def test_the_slurm_profile_plans_the_same(fresh: Workspace, option: str) -> None:
+    local = fresh.run("snakemake", "-n")
+    assert job_counts(fresh.run("snakemake", "-n", option, "profiles/slurm").stdout) == job_counts(
+        local.stdout
+    )
 
 
 def test_snakemake_lint_asks_for_nothing_but_an_environment_per_rule(fresh: Workspace) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dualhead import params as params_module
@@ -226,6 +227,15 @@ def _compute_options(command: argparse.ArgumentParser) -> None:
         "--device", choices=choices, default="auto", help="auto takes a GPU where there is one"
     )
     command.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
+    text = "how many of our processes may share a GPU (default: 1)"
+    command.add_argument("--trainings-per-gpu", type=int, default=1, help=text)
+
+
+def _claimed_device(options: argparse.Namespace) -> AbstractContextManager[str]:
+    from dualhead.gpu import claim
+
+    shared = options.trainings_per_gpu
+    return claim(options.device, os.environ, trainings_per_gpu=shared)
 
 
 def _train_options(command: argparse.ArgumentParser) -> None:
@@ -239,18 +249,25 @@ def _train_options(command: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int | None:
+    from dualhead.locks import lock_one
     from dualhead.train import train
 
-    return train(
-        params_module.read_yaml(options.config),
-        options.store,
-        options.output,
-        history=options.history or options.output.with_name("history.csv"),
-        state=options.state or options.output.with_name("state.pt"),
-        device=options.device,
-        evaluate_batch_size=options.evaluate_batch_size,
-        threads=options.threads,
-    )
+    settings = params_module.read_yaml(options.config)
+    existed = options.output.exists()
+    with lock_one([options.config], f"another process, which trains {options.output} already"):
+        if options.output.exists() and not existed:
+            return 0  # the other process has made it
+        with _claimed_device(options) as device:
+            return train(
+                settings,
+                options.store,
+                options.output,
+                history=options.history or options.output.with_name("history.csv"),
+                state=options.state or options.output.with_name("state.pt"),
+                device=device,
+                evaluate_batch_size=options.evaluate_batch_size,
+                threads=options.threads,
+            )
 
 
 def _evaluate_options(command: argparse.ArgumentParser) -> None:
@@ -266,16 +283,17 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from dualhead.evaluate import evaluate
 
-    evaluate(
-        options.checkpoint,
-        options.store,
-        scores=options.scores,
-        metrics=options.metrics,
-        classes=options.classes,
-        device=options.device,
-        batch_size=options.batch_size,
-        threads=options.threads,
-    )
+    with _claimed_device(options) as device:
+        evaluate(
+            options.checkpoint,
+            options.store,
+            scores=options.scores,
+            metrics=options.metrics,
+            classes=options.classes,
+            device=device,
+            batch_size=options.batch_size,
+            threads=options.threads,
+        )
 
 
 def _ensemble_options(command: argparse.ArgumentParser) -> None:
@@ -319,7 +337,8 @@ def _predict_options(command: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from dualhead.predict import predict
 
-    predict(options.checkpoint, options.store, options.output, device=options.device)
+    with _claimed_device(options) as device:
+        predict(options.checkpoint, options.store, options.output, device=device)
 
 
 def _convert_options(command: argparse.ArgumentParser) -> None:

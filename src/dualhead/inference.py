@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -12,16 +13,21 @@ from torch import Tensor, nn
 
 Array = npt.NDArray[np.float32]
 
+CPU_WARNING = "torch can use no GPU here: computing on the CPU; the log says how long it takes"
+
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called `cpu`, `cuda` or `cuda:1`; `auto` takes a GPU if there is one.
+    """Return the device called `cpu`, `cuda` or `cuda:1`.
+
+    `auto` takes the first GPU, or `auto:1` the second, and the CPU if torch can use none.
 
     Raises:
         ValueError: if there is no such device.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    if name.startswith("auto") and not torch.cuda.is_available():
+        print(CPU_WARNING, file=sys.stderr, flush=True)
+        name = "cpu"
+    device = torch.device(name.replace("auto", "cuda"))
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"hardware.device: {name} asked for, but torch sees {torch.cuda.device_count()} GPUs; "

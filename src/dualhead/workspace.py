@@ -100,8 +100,3 @@ def figure_names(grid: Settings) -> list[str]:
         "selection": True,
     }
     return [name for name, is_possible in possible.items() if is_possible]
-
-
-def count_gpus() -> int:
-    """Return how many NVIDIA GPUs this machine shows, without loading torch."""
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from snakemake.utils import update_config
 
-from dualhead import params, workspace
+from dualhead import params, recovery, workspace
+from dualhead.gpu import visible_gpus
 
 ROOT = Path(os.path.relpath(workflow.basedir))  # the repository, from the workspace
 
@@ -105,8 +106,8 @@ def figure_store():
 
 def train_threads():
     """Return the threads of one training: as many run at once as there are GPUs or cores."""
-    cores = workflow.cores or 1
-    return min(4, cores // GPUS or 1) if GPUS else max(1, cores // (len(GRID["runs"]) or 1))
+    share = (workflow.cores or 1) // (AT_ONCE or len(GRID["runs"]) or 1)
+    return max(1, min(share, 4) if GPUS else share)
 
 
 def show_tables():
@@ -135,12 +136,13 @@ GRID = params.resolve(PARAMS)
 GRID_FILE = "results/grid.json"
 FIGURES = workspace.figure_names(GRID)
 HARDWARE = PARAMS["hardware"]
-GPUS = 0 if HARDWARE["device"] == "cpu" else workspace.count_gpus()
+GPUS = 0 if HARDWARE["device"] == "cpu" else len(visible_gpus(os.environ))
 
 workspace.write_if_changed(Path(GRID_FILE), GRID)
 shell.prefix(f'PATH="$PATH:{Path(sys.executable).parent}"; ')  # where `dualhead` is
 if GPUS and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", GPUS)
+    workflow.register_resource("gpu", GPUS * HARDWARE["trainings_per_gpu"])
+held = recovery.hold(Path(".snakemake")) if workflow.is_main_process else None
 
 
 wildcard_constraints:

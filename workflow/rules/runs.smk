@@ -25,7 +25,10 @@ rule configure:
 
 
 rule train:
-    """Train a network; one that was killed goes on from state.pt beside its outputs."""
+    """Train a network; one that was killed goes on from state.pt beside its outputs.
+
+    exec: a signal to all of a SLURM job must not end a shell around the training that saves.
+    """
     input:
         config=ancient("results/runs/{run}/config.yaml"),
         store=ancient(store_unless("checkpoint.pt", "metrics.json")),
@@ -43,13 +46,17 @@ rule train:
         runtime=1440,
     params:
         device=HARDWARE["device"],
+        shared=HARDWARE["trainings_per_gpu"],
         evaluate_batch_size=HARDWARE["evaluate_batch_size"],
+        per_gpu=HARDWARE["trainings_per_gpu"],
     message:
         "Train {wildcards.run}; watch it in {log}"
     shell:
-        "dualhead train --config {input.config:q} --store {input.store:q}"
-        " --output {output.checkpoint:q} --history {output.history:q} --device {params.device:q}"
-        " --evaluate-batch-size {params.evaluate_batch_size} --threads {threads} > {log:q} 2>&1"
+        "exec dualhead train --config {input.config:q} --store {input.store:q}"
+        " --output {output.checkpoint:q} --history {output.history:q}"
+        " --device {params.device:q} --trainings-per-gpu {params.shared}"
+        " --evaluate-batch-size {params.evaluate_batch_size} --threads {threads}"
+        " --trainings-per-gpu {params.per_gpu} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -70,14 +77,16 @@ rule evaluate:
         runtime=120,
     params:
         device=HARDWARE["device"],
+        shared=HARDWARE["trainings_per_gpu"],
         batch_size=HARDWARE["evaluate_batch_size"],
+        per_gpu=HARDWARE["trainings_per_gpu"],
     message:
         "Evaluate {wildcards.run}"
     shell:
         "dualhead evaluate --checkpoint {input.checkpoint:q} --store {input.store:q}"
         " --scores {output.scores:q} --metrics {output.metrics:q} --classes {output.classes:q}"
-        " --device {params.device:q} --batch-size {params.batch_size} --threads {threads}"
-        " > {log:q} 2>&1"
+        " --device {params.device:q} --trainings-per-gpu {params.shared}"
+        " --batch-size {params.batch_size} --threads {threads} > {log:q} 2>&1"
 
 
 rule ensemble:

@@ -31,9 +31,14 @@ Batch = tuple[Rows, ...]
 """All rows of a batch, in order."""
 
 
+SLAB = 2**18
+"""Elements that are worked on at a time on a CPU: few enough for its cache, enough to be worth a call."""
+
+
 def slabs(x: Tensor) -> Iterator[slice]:
-    """Yield the rows to work on at a time: one on a CPU, so that they stay in the cache, else all."""
-    step = 1 if x.device.type == "cpu" else max(len(x), 1)
+    """Yield the rows to work on at a time: on a CPU as many as stay in the cache, else all."""
+    row = max(x.numel() // max(len(x), 1), 1)
+    step = max(SLAB // row, 1) if x.device.type == "cpu" else max(len(x), 1)
     for start in range(0, len(x), step):
         yield slice(start, start + step)
 

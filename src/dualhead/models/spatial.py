@@ -132,8 +132,7 @@ class _GatherMix(torch.autograd.Function):
             grad_weight.addmm_(grad_rows.t(), columns)
             torch.mm(grad_rows, weight, out=columns)  # from here `gathered` is its gradient
             grad_gather += _sum_of_products(gathered, parts)
-            spread = torch.bmm(gather.t().expand(len(parts), -1, -1), gathered)
-            _add_windows(spread, grad_x[i], ctx.window, ctx.stride)
+            _add_windows(_gather(gather.t(), gathered), grad_x[i], ctx.window, ctx.stride)
         grad_bias = grad.sum((0, 1, 2)).to(dtypes[1]) if ctx.bias else None
         return grad_x, grad_gather.to(dtypes[0]), grad_weight.to(dtypes[1]), grad_bias, None, None
 
@@ -146,15 +145,22 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None
         torch.addmm(bias.to(x.dtype), x, weight, out=out)
 
 
+FEW_CHANNELS = 16
+"""Below this, products of one window each are too narrow to be fast, and one of all windows is worth the copies."""
+
+
 def _gather(gather: Tensor, parts: Tensor) -> Tensor:
-    return torch.bmm(gather.expand(len(parts), -1, -1), parts)
+    """Return gather @ part for each part, (n, J, C) to (n, R, C)."""
+    if parts.shape[2] >= FEW_CHANNELS:
+        return torch.bmm(gather.expand(len(parts), -1, -1), parts)
+    return (parts.mT.flatten(0, 1) @ gather.t()).view(len(parts), -1, len(gather)).mT.contiguous()
 
 
 def _sum_of_products(a: Tensor, b: Tensor) -> Tensor:
-    """Return the sum over i of a[i] @ b[i].T; which way is faster depends on the channels."""
-    if a.shape[2] < 16:
-        return torch.einsum("nac,nbc->ab", a, b)
-    return torch.bmm(a, b.transpose(1, 2)).sum(0)
+    """Return the sum over i of a[i] @ b[i].T."""
+    if a.shape[2] >= FEW_CHANNELS:
+        return torch.bmm(a, b.mT).sum(0)
+    return a.mT.flatten(0, 1).t() @ b.mT.flatten(0, 1)
 
 
 def _add_windows(parts: Tensor, out: Tensor, window: int, stride: int) -> None:

@@ -1,0 +1,219 @@
+import itertools
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from benchmarks import __main__ as command
+from benchmarks import contenders, network, preparation, processes, results, timing, workflow
+from benchmarks.contenders import Situation
+from benchmarks.results import Findings, Report, Row, Target
+from benchmarks.timing import Spread
+
+from dualhead.datasets.base import Prepared
+
+MACHINE = {"processor": "one that counts on its fingers"}
+RESULT, TARGET = Spread(3.1, 2.9, 3.3), Target("at least", 3.0)
+
+
+@pytest.fixture
+def torch_threads():
+    """Leave torch the number of threads that it had."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def make_row(result=RESULT, target=TARGET, **others):
+    return Row("network", "evaluation", "1 thread", result, "x", target, **others)
+
+
+def test_contenders_take_turns_and_warm_ups_are_not_counted():
+    calls = []
+    contenders = {name: lambda name=name: calls.append(name) for name in "AB"}
+    ticks = itertools.count()
+    seconds = timing.take_turns(
+        contenders, rounds=2, measure=timing.stopwatch(lambda: next(ticks)), warm_ups=1
+    )
+    assert list("ABABAB") == calls
+    assert seconds == {"A": [1, 1], "B": [1, 1]}
+
+
+def test_a_stopwatch_reads_its_clock_before_and_after_the_work():
+    times = iter([10.0, 13.5])
+    assert timing.stopwatch(lambda: next(times))(lambda: None) == 3.5
+
+
+def test_a_spread_is_median_smallest_and_largest():
+    assert Spread(2.5, 1, 9) == Spread.of([9, 2, 1, 3])
+    assert Spread(5, 2, 18) == Spread.of([9, 2, 1, 3]).times(2)
+
+
+def test_a_speedup_is_the_ratio_of_medians_with_the_range_over_the_rounds():
+    # medians 20 and 5, rounds 10 / 5, 20 / 10 and 60 / 4
+    assert Spread(4, 2, 15) == timing.speedup([10, 20, 60], [5, 10, 4])
+
+
+@pytest.mark.parametrize(
+    ("relation", "value", "expected"),
+    [
+        ("at least", 3.0, True),
+        ("at least", 3.01, False),
+        ("at most", 3.0, True),
+        ("at most", 2.99, False),
+    ],
+)
+def test_a_target_is_met_from_its_own_value_on(relation, value, expected):
+    assert Target(relation, value).is_met(3.0) is expected
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict"),
+    [
+        (make_row(), "met"),
+        (make_row(target=Target("at least", 3.2)), "**not met**"),
+        (make_row(target=None), ""),
+        (make_row(result=None), "not measured"),
+    ],
+)
+def test_the_median_decides_on_the_verdict(row, verdict):
+    assert verdict == row.verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.012345, "0.0123"), (3.0, "3"), (999.4, "999"), (12345.6, "12,300"), (1e-15, "1e-15")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert text == results.number(value)
+
+
+def test_a_table_has_a_line_for_each_row_and_a_range_only_where_there_is_one():
+    row = make_row(ours=Spread(1, 1, 1), reference=Spread(3.1, 2.9, 3.3), base="s", note="equal")
+    lines = results.table([row]).splitlines()
+    assert len(lines) == 3
+    assert lines[2] == (
+        "| network: evaluation | 1 thread | 1 s | 3.1 s (2.9 to 3.3) | 3.1x (2.9 to 3.3) | "
+        "at least 3x | met | equal |"
+    )
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    rows = [make_row(ours=Spread(1, 1, 1), base="s"), make_row(result=None, target=None)]
+    report = Report(MACHINE, rows, ["A remark."])
+    results.write(report, tmp_path)
+    assert report == results.read(tmp_path / "bench.json")
+    assert report.markdown() + "\n" == (tmp_path / "bench.md").read_text()
+
+
+def test_only_the_marked_block_of_a_document_is_replaced():
+    text = "before\n<!-- bench begin -->\nold\n<!-- bench end -->\nafter\n"
+    expected = "before\n<!-- bench begin -->\n\nnew \\1\n\n<!-- bench end -->\nafter\n"
+    assert expected == results.replace_block(text, "bench", "new \\1")
+    assert expected == results.replace_block(expected, "bench", "new \\1")
+
+
+def test_a_document_without_marks_is_refused(tmp_path, capsys):
+    results.write(Report(MACHINE, [], []), tmp_path / "bench")
+    docs = tmp_path / "performance.md"
+    docs.write_text("no marks")
+    assert command.main(["--docs", str(docs), "--output", str(tmp_path / "bench")]) == 1
+    assert f"{docs}: expected the lines <!-- bench begin -->" in capsys.readouterr().err
+    assert docs.read_text() == "no marks"
+
+
+def test_the_documentation_has_a_block_for_the_table(root):
+    text = (root / "docs" / "performance.md").read_text()
+    assert results.replace_block(text, "bench", "new") != text
+
+
+def test_a_section_that_has_ended_is_on_disk_before_the_next_begins(tmp_path, monkeypatch):
+    seen = []
+
+    def second(scale, folder):
+        seen.extend(results.read(tmp_path / "bench.json").rows)
+        return Findings([make_row(note="second")], ["A remark."])
+
+    sections = {"first": lambda scale, folder: Findings([make_row()]), "second": second}
+    monkeypatch.setattr(command, "SECTIONS", sections)
+    report = command.measure(["first", "second"], command.QUICK, tmp_path)
+    assert [make_row()] == seen
+    assert [make_row(), make_row(note="second")] == report.rows
+    assert results.read(tmp_path / "bench.json") == report
+
+
+def test_an_unknown_section_is_refused():
+    with pytest.raises(SystemExit):
+        command.parse(["--only", "everything"])
+
+
+def test_a_worker_returns_what_its_task_returns():
+    found = processes.call("matmul_speed", {"threads": 1}, threads=1, malloc={})
+    assert found.keys() == {"fp32", "bf16"}
+
+
+def test_malloc_settings_of_the_caller_do_not_leak(monkeypatch):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    environment = processes.environment(2, processes.TUNED_MALLOC)
+    malloc = {key for key in environment if key.startswith("MALLOC_")}
+    assert processes.TUNED_MALLOC.keys() == malloc
+    assert environment["OMP_NUM_THREADS"] == "2"
+
+
+def test_the_memory_of_a_command_includes_its_children():
+    hold = "import time; held = bytearray(60_000_000); time.sleep(0.5)"
+    both = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
+    assert processes.run([sys.executable, "-c", both]).peak_bytes > 60e6
+
+
+def test_a_command_that_fails_is_an_error(capsys):
+    with pytest.raises(processes.subprocess.CalledProcessError):
+        processes.run([sys.executable, "-c", "raise SystemExit('no luck')"])
+    assert "no luck" in capsys.readouterr().err
+
+
+def test_a_fifth_of_a_batch_has_a_second_body_and_each_loops():
+    joints = contenders.make_batch(10, 300)
+    assert joints.shape == (10, 3, 300, 25, 2)
+    assert joints[..., 0].flatten(1).any(1).all()
+    assert joints[..., 1].flatten(1).any(1).sum() == 2
+    periods = [
+        [n for n in range(40, 131) if torch.equal(sample[:, n:], sample[:, :-n])]
+        for sample in joints
+    ]
+    assert all(periods)
+
+
+@pytest.mark.usefixtures("torch_threads")
+def test_every_contender_is_timed_in_every_pass_and_ours_is_the_reference_in_float64():
+    situation = Situation(workspace="demo", samples=2, frames=8, rounds=2)
+    found = contenders.time_passes(situation)
+    for kind in situation.passes:
+        assert {name: 2 for name in situation.contenders} == {
+            name: len(seconds) for name, seconds in found[kind]["seconds"].items()
+        }
+    assert found["evaluation"]["apart"]["ours fp32"] < 1e-4
+    assert max(contenders.compare(situation).values()) < 1e-12
+    json.dumps(found)
+
+
+def test_bf16_is_not_timed_where_the_processor_only_emulates_it(monkeypatch):
+    monkeypatch.setattr(network, "_time", lambda *_: pytest.fail("timed"))
+    rows = network._bf16("evaluation", command.QUICK, {"fp32": 90e9, "bf16": 1e9})
+    assert {"not measured"} == {row.verdict for row in rows}
+    assert [row.target.value for row in rows] == [5, 9]
+    assert all("90 times as long" in row.note for row in rows)
+
+
+def test_the_job_table_of_a_dry_run_is_read():
+    output = "job      count\n-----  -------\ntrain      155\nreproduce_tables 1\ntotal      537\n"
+    assert workflow.jobs_of(output) == {"train": 155, "reproduce_tables": 1, "total": 537}
+
+
+def test_padding_for_the_comparison_loops_each_body(rng):
+    body = rng.standard_normal((7, 25, 3)).astype(np.float32)
+    joints = preparation.padded(Prepared((body,), 7, ()))
+    assert joints.shape == (3, 300, 25, 2)
+    assert not joints[..., 1].any()
+    np.testing.assert_array_equal(joints[:, 299, :, 0], body[299 % 7].T)
