@@ -4,10 +4,10 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the suite itself runs on all cores
 
-from pathlib import Path  # noqa: E402 - after the setting, which torch reads when it is imported
+from pathlib import Path
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from dualhead.checkpoint import convert_weights, load, load_checkpoint, save_checkpoint
 
+from dualhead.checkpoint import convert_weights, load, load_checkpoint, save_checkpoint
 from tests.test_models import CLASSES, build_pair, make_input, small_settings
 
 EXTRA = {"variant": "tiny", "modality": "joint", "max_bodies": 2}
@@ -141,7 +141,9 @@ def test_published_weights_give_the_same_logits(variant, layout, wrap, tmp_path)
 def test_settings_are_read_off_the_shapes(variant, tmp_path):
     name = "ms_g3d" if variant == "ms_g3d" else "dualhead"
     reference, _, _ = build_pair(variant)
-    found = load_checkpoint(convert(reference.state_dict(), tmp_path, model=name))["config"]["model"]
+    found = load_checkpoint(convert(reference.state_dict(), tmp_path, model=name))["config"][
+        "model"
+    ]
     expected = {"name": name, **small_settings(variant)}
     if variant == "self_temporal":  # both heads look at as many channels: nothing tells them apart
         expected["temporal_attention"] = "self"

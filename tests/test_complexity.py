@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from dualhead.complexity import count_macs, count_parameters
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
 from dualhead.params import load
-from torch.utils.flop_counter import FlopCounterMode
-
 from tests.test_models import small_settings
 
 NTU, KINETICS = ("ntu25", 60), ("openpose18", 400)
@@ -54,19 +54,21 @@ def test_variant_costs_what_the_paper_says(params, variant):
     ],
 )
 def test_kinetics_costs(params, name, scales, parameters, giga):
-    model = build(params, name, dict(zip(("gcn_scales", "g3d_scales"), scales, strict=True)), *KINETICS)
+    model = build(
+        params, name, dict(zip(("gcn_scales", "g3d_scales"), scales, strict=True)), *KINETICS
+    )
     assert parameters == count_parameters(model)
     assert giga == pytest.approx(count_macs(model, (1, 3, 300, 18, 2)) / 1e9, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"), [("dualhead", 3_049_933), ("ms_g3d", 3_217_695)]
-)
+@pytest.mark.parametrize(("name", "parameters"), [("dualhead", 3_049_933), ("ms_g3d", 3_217_695)])
 def test_ntu120_has_more_classes_only(params, name, parameters):
     assert parameters == count_parameters(build(params, name, {}, num_classes=120))
 
 
-@pytest.mark.parametrize("variant", ["dualhead", "ms_g3d", "coarse_g3d_0", "self_spatial", "subsample_4"])
+@pytest.mark.parametrize(
+    "variant", ["dualhead", "ms_g3d", "coarse_g3d_0", "self_spatial", "subsample_4"]
+)
 def test_macs_are_half_the_flops_that_torch_counts_in_the_reference(variant):
     from tests.test_models import build_pair
 

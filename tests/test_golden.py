@@ -2,16 +2,16 @@
 
 import json
 
-import dualhead
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
+
+import dualhead
 from dualhead.checkpoint import convert_weights
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
 from dualhead.models.published import published_views
-from torch.nn.functional import cross_entropy
-
 from tests.reference import network
 from tests.test_models import SMALL
 
@@ -25,7 +25,11 @@ def golden(shared):
     folder = shared / "golden"
     with np.load(folder / "authors_dualhead_ntu60.npz") as arrays:
         recorded = json.loads((folder / "authors_dualhead_ntu60.json").read_text())
-        yield folder / "authors_dualhead_ntu60.pt", dict(arrays), recorded["training"]["f64"]["steps"]
+        yield (
+            folder / "authors_dualhead_ntu60.pt",
+            dict(arrays),
+            recorded["training"]["f64"]["steps"],
+        )
 
 
 @pytest.fixture

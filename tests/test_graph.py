@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from dualhead.graph import k_hop, windowed
 from dualhead.layout import LAYOUTS
-
 from tests.reference.network import adjacency, hop_distances
 
 NAMES = sorted(LAYOUTS)

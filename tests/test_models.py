@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
+
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
 from dualhead.models.bodies import distinct_rows, is_present
 from dualhead.models.dualhead import at_frames
 from dualhead.models.published import published_views
-from torch.nn.functional import cross_entropy
-
 from tests.reference import network
 
 SMALL = {
@@ -212,7 +212,13 @@ def test_a_body_that_moves_at_all_is_present():
 def test_distinct_rows_keep_one_absent_body_a_slot():
     present = torch.tensor([[True, False], [True, False], [False, True]])
     rows, batch, index = distinct_rows(present)
-    assert [0, 2, 4, 5, 1] == rows.tolist()  # the one absent body of the first slot stands for itself
+    assert [
+        0,
+        2,
+        4,
+        5,
+        1,
+    ] == rows.tolist()  # the one absent body of the first slot stands for itself
     assert [(0, 4, 1), (4, 5, 2)] == [tuple(part) for part in batch]
     assert [[0, 4], [1, 4], [2, 3]] == index.tolist()
 
@@ -242,7 +248,9 @@ def test_evaluation_follows_every_change_of_weights(change):
                 parameter.mul_(1.1)
         elif change == "load":
             model.load_state_dict(other.state_dict())
-        elif change == "train":  # what .data does is not counted, so it takes a call of train() or eval()
+        elif (
+            change == "train"
+        ):  # what .data does is not counted, so it takes a call of train() or eval()
             for parameter in model.parameters():
                 parameter.data.mul_(1.1)
             model.eval()
@@ -272,7 +280,9 @@ def test_gradient_reaches_every_parameter(variant):
     assert all(parameter.grad is not None for parameter in model.parameters())
     silent = {name for name, p in model.named_parameters() if not p.grad.any()}
     before_normalization = ("mix.bias", "embed.bias", "collapse.bias", "residual.bias")
-    assert {n for n in silent if not n.endswith(before_normalization) and ".convs." not in n} == set()
+    assert {
+        n for n in silent if not n.endswith(before_normalization) and ".convs." not in n
+    } == set()
 
 
 @pytest.mark.parametrize("variant", ["dualhead", "self_temporal", "subsample_1"])

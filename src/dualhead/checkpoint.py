@@ -106,7 +106,7 @@ def convert_weights(
         num_classes: that they tell apart.
 
     Raises:
-        ValueError: if the file is no such state dict; the names that are missing, unexpected or of another shape are listed.
+        ValueError: if the file is no such state dict; names that are missing, unexpected or misshapen are listed.
     """
     weights, skeleton = _state_dict(source), load_layout(layout)
     try:
@@ -272,7 +272,10 @@ def _branches(weights: Mapping[str, Tensor], name: str) -> list[int]:
 
 
 def _is_embed(key: str, name: str) -> bool:
-    return key.startswith(f"{name}.") and key.removeprefix(f"{name}.").split(".")[1:] == ["0", "weight"]
+    return key.startswith(f"{name}.") and key.removeprefix(f"{name}.").split(".")[1:] == [
+        "0",
+        "weight",
+    ]
 
 
 def _windows(weights: Mapping[str, Tensor], unit: str, layout: SkeletonLayout) -> list[int]:

@@ -196,10 +196,8 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
 def _verify(options: argparse.Namespace) -> None:
     from dualhead.prepare import check_raw, verify
 
-    if options.store:
-        text = check_raw(options.store, options.raw)
-    else:
-        text = verify(options.dataset, options.raw)
+    dataset, store, raw = options.dataset, options.store, options.raw
+    text = check_raw(store, raw) if store else verify(dataset, raw)
     if options.output:
         write_text(options.output, text)
     print(text)

@@ -20,17 +20,27 @@ def count_parameters(model: nn.Module) -> int:
 def count_macs(model: nn.Module, shape: tuple[int, ...]) -> int:
     """Return the multiply-adds of convolutions and matrix products for an input of `shape`, (N, C, T, V, M).
 
-    Those of the textbook formulation, in which papers are compared: every window is gathered first, every body computed.
-    Ours does with fewer.
+    Those of the textbook formulation, in which papers are compared: every window is
+    gathered first, every body computed. Ours does with fewer.
     """
     samples, _, frames, joints, bodies = shape
     assert isinstance(model, DualHead | MSG3D)
-    run = _dualhead if isinstance(model, DualHead) else _ms_g3d
-    return samples * (bodies * run(model, frames, joints) + _classifiers(model))
+    body = _body(model, frames, joints)
+    return samples * (bodies * body + _classifiers(model))
+
+
+def _body(model: DualHead | MSG3D, frames: int, joints: int) -> int:
+    if isinstance(model, DualHead):
+        return _dualhead(model, frames, joints)
+    return _ms_g3d(model, frames, joints)
 
 
 def _classifiers(model: nn.Module) -> int:
-    return sum(m.weight.numel() for name, m in model.named_children() if isinstance(m, nn.Linear) and name != "embed_fine")
+    return sum(
+        m.weight.numel()
+        for name, m in model.named_children()
+        if isinstance(m, nn.Linear) and name != "embed_fine"
+    )
 
 
 def _ms_g3d(model: MSG3D, frames: int, joints: int) -> int:
@@ -100,7 +110,9 @@ def _temporal(module: MultiScaleTemporalConv, frames: int, joints: int) -> int:
     strided = _strided(frames, module.stride)
     plain = module.width * module.embed.weight.shape[1]
     total = frames * (module.embed.weight.numel() - plain) + strided * plain
-    total += strided * sum(conv.weight.numel() for conv in module.convs if isinstance(conv, nn.Conv2d))
+    total += strided * sum(
+        conv.weight.numel() for conv in module.convs if isinstance(conv, nn.Conv2d)
+    )
     if module.residual is not None:
         total += strided * module.residual.weight.numel()
     return joints * total

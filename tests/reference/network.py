@@ -54,7 +54,7 @@ def adjacency(edges: Edges, num_joints: int, num_scales: int, window: int = 1) -
 
 
 def inverse_square_root(degree: int) -> np.float32:
-    """Float32, one unit in the last place off where NumPy's power on an AVX-512 processor is (the golden files' machine)."""
+    """Float32, one unit in the last place off where NumPy's power is on an AVX-512 processor."""
     root = np.float32(degree**-0.5)
     if degree in (7, 28, 29, 35, 37, 38, 53, 110, 112, 116, 117):
         return np.nextafter(root, np.float32(2))

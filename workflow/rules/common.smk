@@ -106,7 +106,7 @@ def figure_store():
 
 def train_threads():
     """Return the threads of one training: as many run at once as there are GPUs or cores."""
-    share = (workflow.cores or 1) // (AT_ONCE or len(GRID["runs"]) or 1)
+    share = (workflow.cores or 1) // (ON_GPUS or len(GRID["runs"]) or 1)
     return max(1, min(share, 4) if GPUS else share)
 
 
@@ -137,11 +137,12 @@ GRID_FILE = "results/grid.json"
 FIGURES = workspace.figure_names(GRID)
 HARDWARE = PARAMS["hardware"]
 GPUS = 0 if HARDWARE["device"] == "cpu" else len(visible_gpus(os.environ))
+ON_GPUS = GPUS * HARDWARE["trainings_per_gpu"]
 
 workspace.write_if_changed(Path(GRID_FILE), GRID)
 shell.prefix(f'PATH="$PATH:{Path(sys.executable).parent}"; ')  # where `dualhead` is
 if GPUS and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", GPUS * HARDWARE["trainings_per_gpu"])
+    workflow.register_resource("gpu", ON_GPUS)
 held = recovery.hold(Path(".snakemake")) if workflow.is_main_process else None
 
 

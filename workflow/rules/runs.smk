@@ -48,15 +48,13 @@ rule train:
         device=HARDWARE["device"],
         shared=HARDWARE["trainings_per_gpu"],
         evaluate_batch_size=HARDWARE["evaluate_batch_size"],
-        per_gpu=HARDWARE["trainings_per_gpu"],
     message:
         "Train {wildcards.run}; watch it in {log}"
     shell:
         "exec dualhead train --config {input.config:q} --store {input.store:q}"
         " --output {output.checkpoint:q} --history {output.history:q}"
         " --device {params.device:q} --trainings-per-gpu {params.shared}"
-        " --evaluate-batch-size {params.evaluate_batch_size} --threads {threads}"
-        " --trainings-per-gpu {params.per_gpu} > {log:q} 2>&1"
+        " --evaluate-batch-size {params.evaluate_batch_size} --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -79,7 +77,6 @@ rule evaluate:
         device=HARDWARE["device"],
         shared=HARDWARE["trainings_per_gpu"],
         batch_size=HARDWARE["evaluate_batch_size"],
-        per_gpu=HARDWARE["trainings_per_gpu"],
     message:
         "Evaluate {wildcards.run}"
     shell:

@@ -40,14 +40,20 @@ class DualHead(nn.Module):
         self.subsample = settings["subsample"]
         self.bodies = Bodies(num_bodies, layout.num_joints, in_channels)
 
-        def block(channels: tuple[int, int, int, int], head: tuple[list[int], list[int]], stride: int) -> STGCBlock:
+        def block(
+            channels: tuple[int, int, int, int], head: tuple[list[int], list[int]], stride: int
+        ) -> STGCBlock:
             shape = BlockShape(channels, *head, stride)
             return STGCBlock(layout, settings["gcn_scales"], settings["g3d_scales"], shape)
 
         self.backbone = block((in_channels, c1, c1, c1), fine, 1)
         self.embed_fine = nn.Linear(c1, f1)
-        self.fine = nn.ModuleList([block((f1, f1, f1, f2), fine, 2), block((f2, f2, f2, f3), fine, 2)])
-        self.coarse = nn.ModuleList([block((c1, c1, c1, c2), coarse, 2), block((c2, c2, c2, c3), coarse, 2)])
+        self.fine = nn.ModuleList(
+            [block((f1, f1, f1, f2), fine, 2), block((f2, f2, f2, f3), fine, 2)]
+        )
+        self.coarse = nn.ModuleList(
+            [block((c1, c1, c1, c2), coarse, 2), block((c2, c2, c2, c3), coarse, 2)]
+        )
         self.classify_coarse = nn.Linear(c3, num_classes)
         self.classify_fine = nn.Linear(f3, num_classes)
 
@@ -129,10 +135,11 @@ class TemporalAttention(nn.Module):
     def forward(self, x: Tensor, step: float, length: int) -> Tensor:
         """Return the attention of `length` frames that lie `step` frames of x apart.
 
-        At a subsampling rate of 2, a coarse frame has its own fine one: the step is 1. For the other rates of Table 7,
-        about which paper and code are silent (the code stops with an error), the logits are taken at the coarse frame's own time: every
-        second one at rate 4, and at rate 1 also the mean of two neighbors, for the frames between. It is the only
-        choice that keeps both heads on one clock, and changes nothing at rate 2.
+        At a subsampling rate of 2, a coarse frame has its own fine one: the step is 1. For the other
+        rates of Table 7, about which the paper is silent and with which the official code stops,
+        the logits are taken at the coarse frame's own time: every second one at rate 4, and at rate
+        1 also the mean of two neighbors, for the frames between. It is the only choice that keeps
+        both heads on one clock, and it changes nothing at rate 2.
         """
         logits = _convolve(self.conv, x.mean(2))
         return at_frames(logits, step, length).sigmoid()
@@ -172,6 +179,6 @@ def _convolve(conv: nn.Conv1d, x: Tensor) -> Tensor:
     return F.conv1d(x.transpose(1, 2), weight, bias, padding=conv.padding)[:, 0]
 
 
-def _bias(conv: nn.Conv1d) -> nn.Parameter:
+def _bias(conv: nn.Conv1d) -> Tensor:
     assert conv.bias is not None
     return conv.bias

@@ -51,4 +51,3 @@ class MSG3D(nn.Module):
         for block in self.blocks:
             x = block(x, batch)
         return {"logits": pooled(x)}
-

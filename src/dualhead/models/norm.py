@@ -7,14 +7,13 @@ the result. It only moves the running mean, which is accounted for; its gradient
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup, all_gather, all_reduce, get_world_size
 from torch.nn import functional as F
-
 
 T = TypeVar("T")
 
@@ -77,7 +76,7 @@ class Statistics(NamedTuple):
 
     mean: Tensor
     variance: Tensor
-    count: Tensor
+    total: Tensor  # rows of the batch, times frames and joints
 
 
 class BatchNorm(nn.Module):
@@ -121,9 +120,9 @@ class BatchNorm(nn.Module):
         """
         found = gathered(statistics(x, batch), self.group)
         channels = len(self.weight)
-        found = Statistics(found.mean[:channels], found.variance[:channels], found.count)
+        found = Statistics(found.mean[:channels], found.variance[:channels], found.total)
         mean = found.mean if offset is None else found.mean + offset
-        unbiased = found.variance * (found.count / (found.count - 1).clamp(min=1))
+        unbiased = found.variance * (found.total / (found.total - 1).clamp(min=1))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         return found
@@ -165,7 +164,7 @@ def gathered(found: Statistics, group: ProcessGroup | None) -> Statistics:
     """Return the statistics over all processes of the group."""
     if group is None:
         return found
-    own = torch.cat([found.mean, found.variance, found.count[None]])
+    own = torch.cat([found.mean, found.variance, found.total[None]])
     every = [torch.empty_like(own) for _ in range(get_world_size(group))]
     all_gather(every, own, group=group)
     channels = len(found.mean)
@@ -201,7 +200,7 @@ class Normalization(NamedTuple):
     shift: Tensor  # (C,), what is then added to it
     mean: Tensor
     inverse_std: Tensor
-    count: Tensor
+    total: Tensor  # rows of the batch, times frames and joints
     batch: Batch
     group: ProcessGroup | None
 
@@ -215,9 +214,11 @@ class Normalization(NamedTuple):
         shift = norm.bias - found.mean * scale
         mean, channels = found.mean, len(norm.weight)
         if others := x.shape[-1] - channels:
-            scale, inverse_std = (F.pad(values, (0, others), value=1.0) for values in (scale, inverse_std))
+            scale, inverse_std = (
+                F.pad(values, (0, others), value=1.0) for values in (scale, inverse_std)
+            )
             shift, mean = (F.pad(values, (0, others)) for values in (shift, mean))
-        return cls(channels, scale, shift, mean, inverse_std, found.count, batch, norm.group)
+        return cls(channels, scale, shift, mean, inverse_std, found.total, batch, norm.group)
 
     def backward(
         self, grad: Tensor, x: Tensor, *, in_place: bool = False
@@ -236,8 +237,8 @@ class Normalization(NamedTuple):
         if self.group is not None:
             all_reduce(sums, group=self.group)
         sums[:, self.channels :] = 0
-        slope = -self.scale * self.inverse_std * sums[0] / self.count
-        level = -self.scale * sums[1] / self.count - slope * self.mean
+        slope = -self.scale * self.inverse_std * sums[0] / self.total
+        level = -self.scale * sums[1] / self.total - slope * self.mean
         scale = tiled(self.scale, x)
         result = grad if in_place else torch.empty_like(x)
         for rows in self.batch:
@@ -293,14 +294,14 @@ def normalized_sum(
     """Return the sum of the normalized terms and of `plain`, through a ReLU if `activation`; in training."""
     norms = [Normalization.of(*term, batch) for term in terms]
     tensors = [t for x, norm, offset in terms for t in (x, norm.weight, norm.bias, offset)]
-    result: Tensor = _NormalizedSum.apply(norms, activation, plain, *tensors)
+    result: Tensor = _NormalizedSum.apply(norms, activation, plain, *tensors)  # type: ignore[no-untyped-call]  # torch's
     return result
 
 
 class _NormalizedSum(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         norms: list[Normalization],
         activation: bool,
         plain: Tensor | None,
@@ -326,7 +327,7 @@ class _NormalizedSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         terms = ctx.saved_tensors[: len(ctx.norms)]
         grad = grad.contiguous()
         if ctx.activation:

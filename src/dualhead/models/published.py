@@ -6,9 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
-from dualhead.models.dualhead import DualHead
-from dualhead.models.norm import BatchNorm
-from dualhead.models.spatial import MultiScaleGraphConv
 from dualhead.models.stgc import STGCBlock
 from dualhead.models.temporal import MultiScaleTemporalConv
 from dualhead.models.window import WindowGraphConv
@@ -75,7 +72,7 @@ def _collapse(theirs: str, ours: str, tensors: Tensors, window: int) -> Named:
     """A Conv3d of kernel (1, W, 1), whose weight is (out, channels, 1, W, 1)."""
     for name, tensor in _linear(theirs, ours, tensors):
         if name.endswith("weight"):
-            tensor = tensor.unflatten(1, (window, -1)).transpose(1, 2)[:, :, None, :, None]
+            tensor = tensor.view(len(tensor), window, -1).transpose(1, 2)[:, :, None, :, None]
         yield name, tensor
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dualhead.graph import Array
@@ -92,14 +94,14 @@ def gather_mix(
     Returns:
         (B, T', R, out_channels).
     """
-    result: Tensor = _GatherMix.apply(x, gather, weight, bias, window, stride)
+    result: Tensor = _GatherMix.apply(x, gather, weight, bias, window, stride)  # type: ignore[no-untyped-call]  # torch's
     return result
 
 
 class _GatherMix(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         x: Tensor,
         gather: Tensor,
         weight: Tensor,
@@ -119,7 +121,7 @@ class _GatherMix(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, gather, weight = ctx.saved_tensors
         grad, dtypes = grad.contiguous(), (gather.dtype, weight.dtype)
         gather, weight = gather.to(x.dtype), weight.to(x.dtype)

@@ -37,11 +37,15 @@ class STGCBlock(nn.Module):
     (B, T, V, C) -> (B, ceil(T / stride), V, out_channels)
     """
 
-    def __init__(self, layout: SkeletonLayout, gcn_scales: int, g3d_scales: int, shape: BlockShape) -> None:
+    def __init__(
+        self, layout: SkeletonLayout, gcn_scales: int, g3d_scales: int, shape: BlockShape
+    ) -> None:
         super().__init__()
         in_channels, middle, embed, out_channels = shape.channels
         if any(window % 2 == 0 for window in shape.windows):
-            raise ValueError(f"windows {list(shape.windows)}: expected odd lengths, which have a middle frame")
+            raise ValueError(
+                f"windows {list(shape.windows)}: expected odd lengths, which have a middle frame"
+            )
         self.pathways = nn.ModuleList(
             WindowGraphConv(
                 (in_channels, embed, out_channels),
@@ -63,10 +67,12 @@ class STGCBlock(nn.Module):
     def forward(self, x: Tensor, batch: Batch) -> Tensor:
         """Return the block's output; `batch` says what the rows of x stand for."""
         first, second = self.temporal
+        assert isinstance(second, MultiScaleTemporalConv)
         factorized = first(self.graph(x, batch), batch)
         if self.training:
             terms, plain = second.terms(factorized, batch)
-            terms += [pathway.term(x, batch) for pathway in self.pathways]
+            windows = [part for part in self.pathways if isinstance(part, WindowGraphConv)]
+            terms += [pathway.term(x, batch) for pathway in windows]
             both = normalized_sum(terms, batch, plain=plain, activation=True)
         else:
             both = second.branch_sum(factorized)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dualhead.models.norm import (
@@ -81,7 +81,9 @@ class MultiScaleTemporalConv(nn.Module):
     def terms(self, x: Tensor, batch: Batch) -> tuple[list[Term], Tensor | None]:
         """Return what is to be normalized and added up, and an input to be added as it is; in training."""
         embedded = linear(x, self.embed.weight)
-        branches = temporal_branches(embedded, self.embed_norm, self.embed.bias, self.convs, batch, stride=self.stride)
+        branches = temporal_branches(
+            embedded, self.embed_norm, self.embed.bias, self.convs, batch, stride=self.stride
+        )
         terms = [Term(branches, self.norm, self._offset())]
         if self.residual is None or self.residual_norm is None:
             return terms, x
@@ -93,11 +95,11 @@ class MultiScaleTemporalConv(nn.Module):
         embed, convs, pool, residual = self.folded.get(self, self._fold)
         embedded = linear(x, *embed)
         width = embedded.shape[3] // (len(convs) + 2)
-        *active, plain = embedded.split(width, dim=3)
+        *active, plain = torch.split(embedded, width, dim=3)
         active = [part.contiguous().relu_() for part in active]
         parts = [
             _convolve(part, conv, *folded)
-            for part, conv, folded in zip(active, self.convs, convs, strict=False)
+            for part, conv, folded in zip(active, self._dilated(), convs, strict=False)
         ]
         pooled = _pool(active[-1], self.stride)
         parts += [pooled * pool[0].to(x.dtype) + pool[1].to(x.dtype), plain[:, :: self.stride]]
@@ -113,7 +115,9 @@ class MultiScaleTemporalConv(nn.Module):
         embed_bias = torch.cat([embed_bias[:-width] + inner[1], shift[-width:]])
         convs = [
             (conv.weight * s[:, None, None, None], b)
-            for conv, s, b in zip(self.convs, scale.split(width), shift.split(width), strict=False)
+            for conv, s, b in zip(
+                self._dilated(), torch.split(scale, width), torch.split(shift, width), strict=False
+            )
         ]
         pool = slice(-2 * width, -width)
         residual = None
@@ -123,11 +127,16 @@ class MultiScaleTemporalConv(nn.Module):
         embed = self.embed.weight * embed_scale[:, None], embed_bias
         return _Folded(embed, convs, (scale[pool], shift[pool]), residual)
 
+    def _dilated(self) -> list[nn.Conv2d]:
+        return [conv for conv in self.convs if isinstance(conv, nn.Conv2d)]
+
     def _offset(self) -> Tensor:
         """Return the biases that were not added to the branches; the pooled one comes after a normalization."""
         width = len(self.norm.weight) - len(self.embed_norm.weight)
-        own = [conv.bias for conv in self.convs]
-        return torch.cat([*own, torch.zeros_like(self.embed.bias[:width]), self.embed.bias[-width:]])
+        own = [conv.get_parameter("bias") for conv in self._dilated()]
+        return torch.cat(
+            [*own, torch.zeros_like(self.embed.bias[:width]), self.embed.bias[-width:]]
+        )
 
 
 def _image(x: Tensor) -> Tensor:
@@ -137,9 +146,10 @@ def _image(x: Tensor) -> Tensor:
 
 def _convolve(x: Tensor, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve (B, T, V, C) over time."""
-    settings = (conv.stride, conv.padding, conv.dilation)
     bias = None if bias is None else bias.to(x.dtype)
-    return F.conv2d(_image(x), weight.to(x.dtype), bias, *settings).permute(0, 2, 3, 1)
+    return F.conv2d(
+        _image(x), weight.to(x.dtype), bias, conv.stride, (*conv.dilation[:1], 0), conv.dilation
+    ).permute(0, 2, 3, 1)
 
 
 def _pool(x: Tensor, stride: int) -> Tensor:
@@ -190,6 +200,7 @@ def temporal_branches(
         offset: (C,), the bias that was not added to `embedded`.
         convs: one for each branch but the last two.
         batch: what the rows stand for.
+        stride: frames between two outputs.
 
     Returns:
         (B, T', V, C).
@@ -197,7 +208,7 @@ def temporal_branches(
     channels = len(norm.weight)
     seen = Normalization.of(embedded.detach(), norm, offset[:channels].detach(), batch)
     weights = [conv.weight for conv in convs]
-    result: Tensor = _TemporalBranches.apply(
+    result: Tensor = _TemporalBranches.apply(  # type: ignore[no-untyped-call]  # torch's
         seen, list(convs), stride, embedded, norm.weight, norm.bias, offset, *weights
     )
     return result
@@ -206,7 +217,7 @@ def temporal_branches(
 class _TemporalBranches(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         norm: Normalization,
         convs: list[nn.Conv2d],
         stride: int,
@@ -230,7 +241,7 @@ class _TemporalBranches(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         embedded, *weights = ctx.saved_tensors
         norm, width = ctx.norm, embedded.shape[3] - ctx.norm.channels
         total = torch.zeros_like(embedded)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from dualhead.graph import Array
 from dualhead.models.norm import (
@@ -19,7 +21,7 @@ from dualhead.models.norm import (
     slabs,
     tiled,
 )
-from dualhead.models.spatial import frame_windows, gather_mix, num_windows, product
+from dualhead.models.spatial import frame_windows, gather_mix, num_windows
 
 
 class WindowGraphConv(nn.Module):
@@ -110,7 +112,7 @@ def mix_gather(x: Tensor, gather: Tensor, weight: Tensor, *, window: int, stride
     Returns:
         (B, T', R, out_channels).
     """
-    result: Tensor = _MixGather.apply(x, gather, weight, window, stride)
+    result: Tensor = _MixGather.apply(x, gather, weight, window, stride)  # type: ignore[no-untyped-call]  # torch's
     return result
 
 
@@ -142,7 +144,7 @@ class _Mixer:
 class _MixGather(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x: Tensor, gather: Tensor, weight: Tensor, window: int, stride: int
+        ctx: Any, x: Tensor, gather: Tensor, weight: Tensor, window: int, stride: int
     ) -> Tensor:
         ctx.save_for_backward(x, gather, weight)
         ctx.window, ctx.stride = window, stride
@@ -156,7 +158,7 @@ class _MixGather(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, gather, weight = ctx.saved_tensors
         grad, dtypes = grad.contiguous(), (gather.dtype, weight.dtype)
         gather = gather.to(x.dtype)
@@ -194,7 +196,9 @@ class _Phase:
         self.length = mixer.length
         blocks = gather.view(len(gather), mixer.window, rows)
         # the oldest window that holds a frame holds it at the largest offset
-        self.matrix = torch.cat([blocks[:, offset] for offset in reversed(offsets)]).t().contiguous()
+        self.matrix = (
+            torch.cat([blocks[:, offset] for offset in reversed(offsets)]).t().contiguous()
+        )
 
     def grad(self, grad: Tensor) -> Tensor:
         """Return the gradient of the phase's mixed frames, (B * frames, V * K, out_channels)."""
@@ -230,14 +234,14 @@ def norm_relu_linear(term: Term, weight: Tensor, batch: Batch) -> Tensor:
     x, norm, offset = term
     by_channel = x.detach().view(*x.shape[:3], -1, len(norm.weight))
     seen = Normalization.of(by_channel, norm, offset, batch)
-    result: Tensor = _NormReluLinear.apply(seen, x, norm.weight, norm.bias, offset, weight)
+    result: Tensor = _NormReluLinear.apply(seen, x, norm.weight, norm.bias, offset, weight)  # type: ignore[no-untyped-call]  # torch's
     return result
 
 
 class _NormReluLinear(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         norm: Normalization,
         x: Tensor,
         norm_weight: Tensor,
@@ -256,7 +260,7 @@ class _NormReluLinear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         norm, grad, matrix = ctx.norm, grad.contiguous(), weight.to(x.dtype)
         grad_active, grad_weight = torch.empty_like(x), torch.zeros_like(matrix)
