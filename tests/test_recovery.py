@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_next_call_goes_on(
     root: Path, small_disk: Path
 ) -> None:
     def snakemake(until: str) -> subprocess.CompletedProcess[str]:
-        command = [BIN / "snakemake", "--cores", "2", "--snakefile", root / "Snakefile"]
+        command = [BIN / "snakemake", "--cores", "1", "--snakefile", root / "Snakefile"]
         command += ["--directory", small_disk, "--until", until]
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 

@@ -1,0 +1,101 @@
+"""A SLURM for these tests, and workspaces whose jobs go through it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import Cluster, running_cluster, why_not
+from tests.workspaces import BIN, ROOT
+
+# What a site would write in its profile, for a cluster that answers in a second.
+QUICK = ("--slurm-init-seconds-before-status-checks", "3")
+ONE_CORE = ("--set-threads", "prepare=1", "train=1", "evaluate=1")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A SLURM of one node with two fake GPUs."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def empty_queue(cluster: Cluster) -> Iterator[None]:
+    """No test's jobs are the next one's."""
+    yield
+    cluster.clear()
+
+
+@dataclass
+class Site:
+    """A workspace, the programs its jobs find first, and where Snakemake's output goes.
+
+    Attributes:
+        folder: with a params.yaml.
+        bin: a folder with a `dualhead`.
+        snakefile: the repository's, or a copy's.
+    """
+
+    folder: Path
+    bin: Path
+    snakefile: Path = ROOT / "Snakefile"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{self.bin}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"PATH": path, "HOME": str(self.bin)}
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output.txt").read_text()
+
+    def start(self, *options: str, profile: str = "--profile") -> subprocess.Popen[bytes]:
+        """Start Snakemake with the project's profile for SLURM."""
+        command = ["snakemake", profile, str(self.snakefile.parent / "profiles/slurm"), *QUICK]
+        command += ["--snakefile", str(self.snakefile), *options]
+        with (self.folder / "output.txt").open("wb") as output:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stdout=output, stderr=output
+            )
+
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes that have to do with this workspace."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                place = os.readlink(entry / "cwd")
+            except OSError:
+                continue  # it has ended
+            if int(entry.name) != os.getpid() and str(self.folder) in words + place:
+                found.append(words)
+        return found
+
+
+def write_program(path: Path, text: str) -> None:
+    """Write a Python program that can be called by its name."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o755)
+
+
+def jobs(cluster: Cluster) -> list[dict[str, str]]:
+    """Return what SLURM knows of every job, ended ones too: Comment, Partition, JobState, ..."""
+    text = cluster.run("scontrol", "--oneliner", "show", "job")
+    lines = [line for line in text.splitlines() if line.startswith("JobId")]
+    return [dict(re.findall(r"(\S+?)=(.*?)(?= \S+?=|$)", line)) for line in lines]
+
+
+def of_rule(listed: list[dict[str, str]], name: str) -> list[dict[str, str]]:
+    """Return a rule's or a group's jobs."""
+    return [job for job in listed if job.get("Comment", "").startswith(f"rule_{name}")]
