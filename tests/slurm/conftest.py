@@ -74,7 +74,7 @@ class Site:
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                place = os.readlink(entry / "cwd")
+                place = str((entry / "cwd").readlink())
             except OSError:
                 continue  # it has ended
             if int(entry.name) != os.getpid() and str(self.folder) in words + place:
