@@ -12,6 +12,8 @@ import pytest
 
 from tests.workspaces import Workspace, make_workspace
 
+pytestmark = pytest.mark.slow
+
 TRAINED_ONCE = {"configure": 1, "train": 1, "evaluate": 1}
 
 

@@ -15,6 +15,8 @@ from dualhead import cli, locks, recovery
 from dualhead.locks import try_lock
 from tests.workspaces import BIN, Workspace, make_workspace
 
+pytestmark = pytest.mark.slow
+
 SLOW = """#!{python} -SE
 import os, pathlib, sys, time
 here = pathlib.Path(__file__).parent
