@@ -21,7 +21,7 @@ demo: install
 	@echo "The report of the demo: $(CURDIR)/demo/reports/report.pdf"
 
 test: install
-	pytest --numprocesses auto --dist loadfile
+	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: install
 	ruff format --check $(CODE)

@@ -30,3 +30,8 @@ def shared() -> Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files come first: beside them, several workers share out the short ones."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.workspaces import Workspace, make_workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workflow
 
 TRAINED_ONCE = {"configure": 1, "train": 1, "evaluate": 1}
 

@@ -15,7 +15,7 @@ from dualhead import cli, locks, recovery
 from dualhead.locks import try_lock
 from tests.workspaces import BIN, Workspace, make_workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.workflow
 
 SLOW = """#!{python} -SE
 import os, pathlib, sys, time

@@ -29,10 +29,17 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture(autouse=True)
-def empty_queue(cluster: Cluster) -> Iterator[None]:
-    """No test's jobs are the next one's."""
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left(cluster: Cluster) -> Iterator[None]:
+    """No module's processes and jobs are there for the next one."""
     yield
+    for process in STARTED:
+        process.kill()
+        process.wait()
+    STARTED.clear()
     cluster.clear()
 
 
@@ -64,9 +71,11 @@ class Site:
         command = ["snakemake", profile, str(self.snakefile.parent / "profiles/slurm"), *QUICK]
         command += ["--snakefile", str(self.snakefile), *options]
         with (self.folder / "output.txt").open("wb") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment, stdout=output, stderr=output
             )
+        STARTED.append(process)
+        return process
 
     def processes(self) -> list[str]:
         """Return the command lines of all processes that have to do with this workspace."""

@@ -166,7 +166,8 @@ def _pairs(axes: Axes, inputs: Inputs, shares: Floats, names: Sequence[str]) -> 
         f"{shorten(names[true], 16)} {ARROW} {shorten(names[taken], 16)}" for true, taken in pairs
     ]
     axes.set_yticks(places, labels, fontsize=7)
-    axes.set(xlabel="% of the true class", title=f"Most confused: true {ARROW} predicted")
+    axes.set_xlabel("% of the true class")
+    axes.set_title(f"Most confused: true {ARROW} predicted", loc="right")
     axes.set(ylim=(0.6 - max(len(pairs), PAIRS // 2), 0.6))
     grid_lines(axes)
 

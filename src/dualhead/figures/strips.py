@@ -103,24 +103,33 @@ def _draw_poses(axes: Axes, store: Store, sample: Shown) -> None:
     position = store.position(sample.name)
     frames = max(int(store.num_frames[position]), 1)
     joints = store.padded(position, frames)  # (C, T, V, M)
+    seen = _seen(joints, store.layout)  # (T, V, M)
     across, up = project(joints, store.layout)
     across = across - across[:, store.layout.center, :1][:, None]
-    present = [body for body in range(joints.shape[3]) if np.any(joints[..., body])]
-    height, width = (float(np.ptp(values[:, :, present])) for values in (up, across))
-    width = 1.08 * max(width, height / 6, 1e-3)
+    left, right = _extent(across[seen])
+    bottom, top = _extent(up[seen])
+    across = across - (left + right) / 2
+    height = top - bottom
+    width = 1.08 * max(right - left, height / 6, 1e-3)
     count = int(np.clip(ROW_SHAPE * height / width, *POSES))
     times = np.linspace(0, frames - 1, min(count, frames)).round().astype(int)
+    first = int(seen.any(axis=(0, 1)).argmax())
     for place, time in enumerate(times):
-        for body in present:
-            visible = _visible(joints[:, time, :, body], store.layout)
+        for body in np.flatnonzero(seen[time].any(axis=0)):
             pose = np.stack([across[time, :, body] + place * width, up[time, :, body]], axis=-1)
-            _draw_pose(axes, pose, visible, store.layout, INK if body == present[0] else GRAY)
-        below = float(up[:, :, present].min()) - 0.06 * height
+            color = INK if body == first else GRAY
+            _draw_pose(axes, pose, seen[time, :, body], store.layout, color)
+        below = bottom - 0.06 * height
         axes.text(place * width, below, f"{time}", ha="center", va="top", fontsize=6.5, color=GRAY)
     axes.set_aspect("equal")
     axes.set_xlim(-0.55 * width, (len(times) - 0.45) * width)
     axes.set_anchor("W")
     axes.axis("off")
+
+
+def _extent(values: Points) -> tuple[float, float]:
+    """Return the least and the greatest value; a recording without any has none."""
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
 
 
 def project(joints: Points, layout: SkeletonLayout) -> tuple[Points, Points]:
@@ -151,11 +160,16 @@ def _main_axis(joints: Points, bone: tuple[int, int]) -> tuple[int, float]:
     return axis, 1.0 if vector[axis] >= 0 else -1.0
 
 
-def _visible(joints: Points, layout: SkeletonLayout) -> npt.NDArray[np.bool_]:
-    """Return which joints (V,) were seen; (C, V). An image's joint of confidence 0 was not."""
+def _seen(joints: Points, layout: SkeletonLayout) -> npt.NDArray[np.bool_]:
+    """Return which joints (T, V, M) were seen, of (C, T, V, M).
+
+    A body that is not in a frame is 0 everywhere in it; an image's joint of confidence 0 was not
+    seen.
+    """
+    present = np.broadcast_to(joints.any(axis=(0, 2))[:, None], joints.shape[1:])
     if layout.rotate_z is None and len(joints) > 2:
-        return np.asarray(joints[2] > 0)
-    return np.ones(joints.shape[1], bool)
+        return present & (joints[2] > 0)
+    return present
 
 
 def _draw_pose(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from dualhead.cells import SELECTIONS, Cell, cells, read_results
 from dualhead.figures.inputs import Inputs, model_title
@@ -37,6 +37,9 @@ def curves(inputs: Inputs) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         grid_lines(axes, "y")
     figure.axes[0].set_yscale("log")
+    figure.axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    figure.axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    figure.axes[0].yaxis.set_minor_formatter(NullFormatter())
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
