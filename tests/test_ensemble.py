@@ -4,8 +4,16 @@ import json
 import numpy as np
 import pytest
 
-from dualhead.ensemble import ensemble
-from dualhead.scores import Selection, fuse_heads, read_scores, write_scores
+from dualhead.ensemble import ensemble, least_log_loss
+from dualhead.scores import (
+    Scored,
+    Selection,
+    fuse_heads,
+    read_scores,
+    read_validation_scores,
+    softmax,
+    write_scores,
+)
 
 MODALITIES = ("joint", "bone", "joint_motion", "bone_motion")
 NAMES = [f"S{index:03d}" for index in range(40)]
@@ -142,3 +150,107 @@ def test_other_classes_are_refused(members, tmp_path, rng):
 def test_weights_must_name_the_members(members, tmp_path):
     with pytest.raises(ValueError, match=r"has weights for \['bone', 'joint'\]"):
         join(members, tmp_path, weights={"joint": 1.0, "bone": 1.0})
+
+
+# --- weights fitted on held-out subjects
+
+PLANTED = {"joint": 0.5, "bone": 0.35, "joint_motion": 0.15, "bone_motion": 0.0}
+
+
+def planted(rng, count, fusion):
+    """Return scores of four members, and labels drawn from their planted combination."""
+    logits = 2 * rng.normal(size=(len(MODALITIES), count, 5)).astype(np.float32)
+    scores = logits if fusion == "logits" else softmax(logits)
+    mean = np.tensordot(list(PLANTED.values()), scores, 1)
+    chances = softmax(mean) if fusion == "logits" else mean
+    labels = (chances.cumsum(1) < rng.random((count, 1))).sum(1).clip(max=4)
+    return scores, labels
+
+
+@pytest.mark.parametrize("fusion", ["softmax", "logits"])
+def test_fitting_recovers_the_planted_weights(rng, fusion):
+    scores, labels = planted(rng, 40_000, fusion)
+    weights = least_log_loss(list(scores), labels, fusion)
+    np.testing.assert_allclose(weights, list(PLANTED.values()), atol=0.03)
+    assert sum(weights) == pytest.approx(1, abs=1e-3)
+    assert min(weights) >= 0
+
+
+@pytest.mark.parametrize("fusion", ["softmax", "logits"])
+def test_no_weights_on_a_fine_grid_do_better(rng, fusion):
+    scores, labels = planted(rng, 60, fusion)
+
+    def log_loss(weights):
+        mean = np.tensordot(weights, scores[:2].astype(float), 1)
+        chances = softmax(mean) if fusion == "logits" else mean
+        return -np.log(chances[np.arange(60), labels]).mean()
+
+    (share, _) = least_log_loss(list(scores[:2]), labels, fusion)
+    best = min(np.linspace(0, 1, 1001), key=lambda first: log_loss((first, 1 - first)))
+    assert share == pytest.approx(best, abs=2e-3)
+
+
+def write_held_out(path, rng, skill, *, names=NAMES):
+    """Write a score file whose held-out samples are known as well as `skill` says."""
+
+    def scored(names):
+        names = [names[index] for index in rng.permutation(len(names))]
+        labels = np.array([int(name[1:]) % 3 for name in names])
+        logits = rng.normal(size=(len(names), 3)).astype(np.float32)
+        logits[np.arange(len(names)), labels] += skill
+        return Scored(names, labels, {"last": Selection(9, fuse_heads({"fusion": logits}, 0.5))})
+
+    test = scored(NAMES)._asdict()
+    write_scores(path, **test, class_names=("a", "b", "c"), validation=scored(names))
+    return path
+
+
+@pytest.fixture
+def held_out(tmp_path, rng):
+    """Two members: the held-out samples say that the first is good and the second knows nothing."""
+    names = [f"S{index:03d}" for index in range(100, 400)]
+    skills = {"joint": 3.0, "bone": 0.0}
+    return {
+        modality: write_held_out(tmp_path / f"{modality}.h5", rng, skill, names=names)
+        for modality, skill in skills.items()
+    }
+
+
+def test_a_fitted_ensemble_is_the_ensemble_of_the_weights_it_states(held_out, tmp_path):
+    fitted = join(held_out, tmp_path, weights=dict.fromkeys(held_out, "fitted"))
+    metrics = json.loads(fitted["metrics"].read_text())
+    found = read_scores(fitted["scores"], "last", "fusion", "softmax")
+    assert metrics["weights_fitted"] is True
+    assert metrics["weights"]["joint"] > 0.8
+    expected = by_hand(held_out, metrics["weights"], "last", "softmax")
+    for name, values in zip(found.names, found.values, strict=True):
+        np.testing.assert_allclose(expected[name], values, rtol=1e-3)
+
+
+def test_held_out_samples_are_joined_by_name(held_out, tmp_path, rng):
+    names = [f"S{index:03d}" for index in range(100, 400)]
+    held_out["bone"] = write_held_out(tmp_path / "bone.h5", rng, 2.5, names=names)
+    fitted = join(held_out, tmp_path, weights=dict.fromkeys(held_out, "fitted"))
+    tables = [read_validation_scores(path, "fusion", "softmax") for path in held_out.values()]
+    scores = [dict(zip(table.names, table.values, strict=True)) for table in tables]
+    ordered = [np.array([member[name] for name in names]) for member in scores]
+    expected = least_log_loss(ordered, np.array([int(name[1:]) % 3 for name in names]), "softmax")
+    found = json.loads(fitted["metrics"].read_text())["weights"]
+    assert list(found.values()) == pytest.approx(expected, abs=1e-3)
+
+
+def test_weights_that_were_given_are_not_fitted(held_out, tmp_path):
+    metrics = json.loads(join(held_out, tmp_path)["metrics"].read_text())
+    assert (metrics["weights"], metrics["weights_fitted"]) == ({"joint": 1.0, "bone": 1.0}, False)
+
+
+def test_fitting_needs_held_out_subjects(members, tmp_path):
+    with pytest.raises(ValueError, match=r"joint.h5: no scores of held-out subjects"):
+        join(members, tmp_path, weights=dict.fromkeys(members, "fitted"))
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_members_that_held_out_other_subjects_are_refused(held_out, tmp_path, rng):
+    held_out["bone"] = write_held_out(tmp_path / "bone.h5", rng, 1.0, names=NAMES[:9])
+    with pytest.raises(ValueError, match="were not scored on the same samples"):
+        join(held_out, tmp_path, weights=dict.fromkeys(held_out, "fitted"))

@@ -10,8 +10,9 @@ import torch
 from dualhead import evaluate as evaluate_module
 from dualhead.evaluate import evaluate
 from dualhead.layout import LAYOUTS
+from dualhead.loader import split_positions
 from dualhead.modalities import MODALITIES
-from dualhead.scores import read_scores
+from dualhead.scores import read_scores, read_selections, read_validation_scores
 from dualhead.store import Store
 from tests.tiny import load_tiny, tiny_config, train_tiny, write_tiny_store
 
@@ -43,7 +44,7 @@ def run(folder, output, *, batch_size=7, store=None):
     return json.loads((output / "metrics.json").read_text())
 
 
-def scores_one_by_one(folder, selection):
+def scores_one_by_one(folder, selection, part="test"):
     """Return sample id -> head -> logits, each sample run alone from the padded array."""
     network = load_tiny(folder / "checkpoint.pt", selection)
     with Store(folder / "store.h5") as store, torch.no_grad():
@@ -56,7 +57,7 @@ def scores_one_by_one(folder, selection):
                     )[None]
                 ).items()
             }
-            for index in store.split("thirds")[1]
+            for index in getattr(split_positions(store, network.config), part)
         }
 
 
@@ -166,3 +167,49 @@ def test_too_little_memory_names_the_setting(trained, tmp_path):
         pytest.raises(ValueError, match=r"lower hardware\.evaluate_batch_size, now 7"),
     ):
         run(trained, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    """The same with two of five subjects held out."""
+    folder = tmp_path_factory.mktemp("held_out")
+    write_tiny_store(folder / "store.h5", count=60)
+    config = tiny_config(epochs=4, learning_rate=0.2, validation=0.4)
+    train_tiny(folder, {**config, "modality": "bone"})
+    return folder
+
+
+@pytest.mark.parametrize("head", ["coarse", "fine"])
+def test_every_held_out_sample_has_the_scores_it_gets_alone(held_out, tmp_path, head):
+    run(held_out, tmp_path)
+    expected = scores_one_by_one(held_out, "last", "validation")
+    table = read_validation_scores(tmp_path / "scores.h5", head, "logits")
+    assert sorted(expected) == sorted(table.names)
+    for name, label, values in zip(table.names, table.labels, table.values, strict=True):
+        assert label == int(name[1:]) % 3
+        np.testing.assert_allclose(expected[name][head], values, rtol=1e-4, atol=1e-5)
+
+
+def test_all_three_selections_are_scored_on_the_test_set(held_out, tmp_path):
+    metrics = run(held_out, tmp_path)
+    selections = ["last", "best_on_test", "best_on_validation"]
+    assert read_selections(tmp_path / "scores.h5") == selections
+    for selection in selections:
+        names = read_scores(tmp_path / "scores.h5", selection, "fusion", "softmax").names
+        assert len(names) == metrics["num_test"]
+        assert metrics[selection]["epoch"] <= 4
+
+
+def test_the_metrics_tell_who_was_held_out_and_agree_with_the_history(held_out, tmp_path):
+    metrics = run(held_out, tmp_path)["validation"]
+    assert (metrics["subjects"], metrics["samples"]) == ([3, 4], 16)
+    with (held_out / "history.csv").open(newline="") as text:
+        last = list(csv.DictReader(text))[-1]
+    expected = float(last["validation_fusion_top1"])
+    assert expected == metrics["last"]["fusion"]["softmax"]["top1"]
+
+
+def test_without_held_out_subjects_there_are_no_scores_of_any(trained, tmp_path):
+    assert "validation" not in run(trained, tmp_path)
+    with pytest.raises(ValueError, match=r"scores.h5: no scores of held-out subjects; its run"):
+        read_validation_scores(tmp_path / "scores.h5", "fusion", "softmax")

@@ -102,3 +102,15 @@ def test_an_image_is_turned_upright():
     joints = np.zeros((3, 1, 18, 1), np.float32)
     joints[1, 0, 10] = 0.5  # an ankle, further down in the image
     assert project(joints, LAYOUTS["openpose18"])[1][0, 10, 0] == -0.5
+
+
+def test_the_figure_of_selections_shows_held_out_subjects_where_there_are_some(synthetic, tmp_path):
+    held_out = fake_results.build(tmp_path / "held_out", fake_results.held_out_params())
+    texts = []
+    for index, fake in enumerate((synthetic, held_out)):
+        (tmp_path / str(index)).mkdir()
+        pdf, _ = drawn(fake, "selection", tmp_path / str(index))
+        texts.append(PdfReader(pdf).pages[0].extract_text())
+    for label in ("last epoch (ours)", "best epoch on the test set"):
+        assert all(label in text for text in texts)
+    assert ["held-out subjects" in text for text in texts] == [False, True]

@@ -138,6 +138,19 @@ def test_grid_sections_are_replaced_whole(tmp_path):
         ({"protocol": "mine"}, "protocol: expected paper . authors"),
         ({"seeds": [1, 1]}, "seeds: expected a list of different whole numbers"),
         ({"seeds": []}, "seeds: expected a list"),
+        ({"train": {"validation": 1.0}}, r"train.validation: expected 0 or more, below 1; found 1"),
+        (
+            {"variants": {"x": {"model": "dualhead", "train": {"validation": -0.1}}}},
+            "variants.x.train.validation: expected 0 or more, below 1; found -0.1",
+        ),
+        (
+            {"ensemble": {"streams": {"mine": {"joint": "fitted", "bone": 1.0}}}},
+            "ensemble.streams.mine: expected all weights as numbers or all as `fitted`",
+        ),
+        (
+            {"ensemble": {"streams": {"mine": {"joint": "best"}}}},
+            "ensemble.streams.mine.joint: expected a number",
+        ),
         ({"tables": {"t": {"kind": "ablation"}}}, "tables.t: a ablation needs|needs the setting"),
         (
             {"benchmarks": {"b": {"dataset": "nowhere", "split": "xsub"}}},
@@ -171,3 +184,39 @@ def test_a_dumped_run_has_the_same_address(paper, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(params.dump(settings))
     assert address.endswith(params.address(params.read_yaml(path)))
+
+
+def selection_table(variant: str) -> params.Settings:
+    """Return tables that ask for fitted weights of a variant."""
+    streams = ["two_stream", "two_stream_fitted", "four_stream_weighted"]
+    table = {"kind": "comparison", "benchmarks": ["ntu60_xsub"], "streams": streams}
+    return {"selection": table | {"variant": variant}}
+
+
+def test_weights_cannot_be_fitted_where_nobody_is_held_out(tmp_path):
+    path = workspace(tmp_path, tables=selection_table("dualhead"))
+    message = (
+        r"tables.selection: two_stream_fitted fits its weights on held-out subjects, but dualhead "
+        r"on ntu60_xsub holds none out; take a variant whose train.validation is above 0"
+    )
+    with pytest.raises(ValueError, match=message):
+        params.load(path)
+
+
+def test_one_training_serves_equal_and_fitted_weights(tmp_path):
+    grid = params.resolve(params.load(workspace(tmp_path, tables=selection_table("held_out"))))
+    assert (len(grid["runs"]), len(grid["ensembles"])) == (4, 3)
+    assert {run["train"]["validation"] for run in grid["runs"].values()} == {0.1}
+    weights = [entry["weights"] for entry in grid["ensembles"].values()]
+    assert {"joint": "fitted", "bone": "fitted"} in weights
+    assert {"joint": 0.6, "bone": 0.6, "joint_motion": 0.4, "bone_motion": 0.4} in weights
+
+
+def test_the_whole_plan_of_nw_ucla_is_ten_trainings_a_seed(root):
+    """As Snakemake merges both files: mappings into mappings."""
+    folder = root / "examples/nw_ucla"
+    both = [params.read_yaml(folder / name) for name in ("params.yaml", "params.gpu.yaml")]
+    merged = params.merge(*both, sections=both[0])
+    grid = params.resolve(params.complete(merged, folder))
+    assert len(grid["runs"]) == 10 * len(grid["seeds"])
+    assert {cell["table"] for cell in grid["cells"]} == {"table1", "table4", "selection"}

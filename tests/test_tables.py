@@ -132,6 +132,43 @@ def test_ours_is_the_mean_over_seeds_at_the_last_epoch(paper, published):
     assert row["num_seeds"] == 3
 
 
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("held_out")
+    return fake_results.build(folder, fake_results.held_out_params(seeds=[1, 2]))
+
+
+def test_the_best_on_validation_stands_between_last_and_best_on_test(held_out, published):
+    frame = build(held_out, "selection", published)
+    row = frame.set_index("row").loc["held_out/joint"]
+    cell = Cell("synthetic_xsub", "held_out", "joint")
+    best = [
+        json.loads((held_out.results / address / "metrics.json").read_text())["best_on_validation"]
+        for address in addresses(held_out.grid, cell).values()
+    ]
+    expected = np.mean([one["fusion"]["softmax"]["top1"] for one in best])
+    assert row["best_on_validation"] == pytest.approx(expected)
+    header = markdown_text(frame).splitlines()[2]
+    titles = [title.strip() for title in header.strip("|").split("|")]
+    assert [title.removeprefix("Synthetic X-sub ") for title in titles[1:]] == [
+        *("Last epoch (ours)", "95 % interval", "Best on validation", "Best on test")
+    ]
+    assert "2s fitted DualHead-Net, subjects held out (ours)" in list(frame["label"])
+
+
+def test_a_table_without_held_out_subjects_has_no_column_for_them(held_out, published):
+    frame = build(held_out, "comparison", published)
+    assert frame["best_on_validation"].isna().all()
+    assert "validation" not in markdown_text(frame)
+
+
+def test_published_rows_are_left_out_where_asked(paper, published):
+    grid = json.loads(json.dumps(paper.grid))
+    assert not build(paper, "table1", published)["ours"].all()
+    grid["tables"]["table1"]["published"] = False
+    assert build_table(grid, "table1", paper.results, published)["ours"].all()
+
+
 def test_a_step_is_the_difference_of_two_variants(paper, published):
     frame = build(paper, "table4", published).set_index("row")
     row = frame.loc["ms_g3d"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from unittest import mock
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from dualhead import train as train_module
 from dualhead.evaluate import evaluate
-from dualhead.loader import epoch_order, load_split, make_batch
+from dualhead.loader import epoch_order, load_split, make_batch, split_positions
 from dualhead.params import packaged_params, read_yaml
 from dualhead.store import Store
 from dualhead.train import (
@@ -429,3 +430,81 @@ def test_other_precisions_train(folder, precision):
     weights = result(folder)[0]["last"]["model"]
     assert all(value.dtype != torch.bfloat16 for value in weights.values())
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+# --- subjects held out of the training
+
+
+def held_out_names(folder, config):
+    with Store(folder / "store.h5") as store:
+        return {store.names[index] for index in split_positions(store, config).validation}
+
+
+def test_held_out_subjects_never_train(folder, config):
+    config["train"]["validation"] = 0.4
+    trained, plain = set(), train_module.training_step
+
+    def training_step(run, network, split, index, settings):
+        trained.update(split.names[position] for position in index)
+        return plain(run, network, split, index, settings)
+
+    with mock.patch.object(train_module, "training_step", training_step):
+        train_tiny(folder, config)
+    held_out = held_out_names(folder, config)
+    with Store(folder / "store.h5") as store:
+        names = {store.names[index] for index in store.split("thirds")[0]}
+    assert held_out
+    assert trained == names - held_out
+
+
+def test_looking_at_held_out_subjects_changes_no_weight(folder, config, tmp_path_factory):
+    """The same training on a store in which those samples are in neither split."""
+    config["train"]["validation"] = 0.4
+    train_tiny(folder, config)
+    without = tmp_path_factory.mktemp("without")
+    write_tiny_store(without / "store.h5")
+    held_out = held_out_names(folder, config)
+    with h5py.File(without / "store.h5", "r+") as file:
+        names = file["names"].asstr()[:]
+        file["splits/thirds"][...] = np.where(
+            np.isin(names, [*held_out]), -1, file["splits/thirds"][:]
+        )
+    train_tiny(without, {**config, "train": {**config["train"], "validation": 0.0}})
+    expected, found = (result(place)[0] for place in (without, folder))
+    for selection in ("last", "best_on_test"):
+        assert expected[selection]["epoch"] == found[selection]["epoch"]
+        for key, value in expected[selection]["model"].items():
+            assert torch.equal(value, found[selection]["model"][key])
+
+
+def test_the_best_on_validation_is_the_first_epoch_with_the_highest_accuracy(folder):
+    train_tiny(folder, tiny_config(epochs=6, validation=0.4))
+    accuracy = [float(row["validation_fusion_top1"]) for row in history(folder)]
+    selections = result(folder)[0]
+    assert set(selections) == {"last", "best_on_validation", "best_on_test"}
+    assert selections["best_on_validation"]["epoch"] == accuracy.index(max(accuracy)) + 1
+
+
+def test_there_is_no_best_on_validation_where_all_subjects_train(folder):
+    train_tiny(folder, tiny_config())
+    assert set(result(folder)[0]) == {"last", "best_on_test"}
+    assert not [key for key in history(folder)[0] if key.startswith("validation")]
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_a_training_with_held_out_subjects_resumes_in_the_same_bits(
+    folder, config, tmp_path_factory, step
+):
+    config["train"]["validation"] = 0.4
+    unbroken = tmp_path_factory.mktemp("unbroken")
+    write_tiny_store(unbroken / "store.h5")
+    train_tiny(unbroken, config)
+    with signal_at(step, signal.SIGTERM):
+        assert train_tiny(folder, config) == REQUEUE
+    train_tiny(folder, config)
+    assert_same_bits(result(unbroken), result(folder))
+
+
+def test_the_log_tells_of_held_out_subjects(folder, capsys):
+    train_tiny(folder, tiny_config(validation=0.4))
+    assert "  validation coarse " in capsys.readouterr().err.splitlines()[-1]

@@ -74,7 +74,15 @@ def write_tiny_store(
             rng.normal(label, 1, (length, *shape)).astype(np.float32) for length in lengths
         )
         known = label if labeled else -1
-        records.append(Record(f"S{index:04d}", known, {"turn": index}, bodies, num_frames))
+        records.append(
+            Record(
+                f"S{index:04d}",
+                known,
+                {"turn": index, "subject": 1 + index % 5},
+                bodies,
+                num_frames,
+            )
+        )
     header = Header(
         dataset=dataset,
         layout=layout,
@@ -129,6 +137,7 @@ def tiny_config(**train: object) -> dict:
             "precision": "fp32",
             "compile": False,
             "evaluate_every": 1,
+            "validation": 0.0,
             **train,
         },
         "evaluate": {"fusion_weight": 0.5},

@@ -18,7 +18,7 @@ from dualhead.metrics import label_ranks, top_k_accuracy
 from dualhead.params import Settings
 from dualhead.scores import Scores, read_scores
 
-SELECTIONS = ("last", "best_on_test")
+SELECTIONS = ("last", "best_on_validation", "best_on_test")
 SAME_ACCURACY = 1e-3  # points within which metrics.json and scores.h5 must agree
 
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from dualhead.files import write_json
-from dualhead.params import Settings
+from dualhead.params import FITTED, Settings
 from dualhead.scores import (
     Scores,
     Selection,
     measure,
     read_scores,
     read_selections,
+    read_validation_scores,
     write_classes,
     write_scores,
 )
 
+SMALLEST = 1e-12  # probability that a logarithm is taken of: one hopeless sample decides nothing
+
 
 def ensemble(
     members: Mapping[str, Path],
-    weights: Mapping[str, float],
+    weights: Mapping[str, float | str],
     *,
     fusion: str,
     scores: Path,
@@ -37,7 +42,7 @@ def ensemble(
 
     Args:
         members: modality -> its score file.
-        weights: modality -> its weight.
+        weights: modality -> its weight, or `fitted` for each: see `fit_weights`.
         fusion: what is summed: `softmax` (the paper) or `logits` (the official code).
         scores: the score file to write.
         metrics: the metrics.json to write.
@@ -49,6 +54,8 @@ def ensemble(
     """
     if set(members) != set(weights):
         raise ValueError(f"ensemble of {sorted(members)} has weights for {sorted(weights)}")
+    is_fitted = FITTED in weights.values()
+    shares = fit_weights(members, fusion) if is_fitted else {m: float(weights[m]) for m in members}
     tables = {
         selection: {
             modality: read_scores(path, selection, "fusion", fusion)
@@ -58,7 +65,7 @@ def ensemble(
     }
     selections = {
         selection: Selection(
-            _common_epoch(table), {"fusion": {fusion: _sum(table, weights, members)}}
+            _common_epoch(table), {"fusion": {fusion: _sum(table, shares, members)}}
         )
         for selection, table in tables.items()
     }
@@ -66,8 +73,66 @@ def ensemble(
     write_scores(scores, names=names, labels=labels, class_names=class_names, selections=selections)
     write_classes(classes, selections=selections, labels=labels, class_names=class_names)
     facts = {"num_test": len(names), "num_classes": len(class_names), "fusion": fusion}
-    facts["weights"] = {modality: float(weights[modality]) for modality in members}
+    facts |= {"weights": shares, "weights_fitted": is_fitted}
     write_json(metrics, {**identity, **facts, **measure(selections, labels)})
+
+
+def fit_weights(members: Mapping[str, Path], fusion: str) -> dict[str, float]:
+    """Return the weights, at least 0 and 1 in sum, with the least log loss on held-out subjects.
+
+    These took no part in training, and the test set none in this. Log loss and not accuracy: it is
+    convex in the weights, so there is one minimum and no step to get stuck on.
+
+    Args:
+        members: modality -> its score file, with the scores of the held-out samples.
+        fusion: what is summed: `softmax` or `logits`.
+
+    Raises:
+        ValueError: if a member's run held no subjects out, or other ones.
+    """
+    tables = {
+        modality: read_validation_scores(path, "fusion", fusion)
+        for modality, path in members.items()
+    }
+    first = next(iter(tables))
+    values = [
+        table.values[_align(table, tables[first], f"{members[modality]} and {members[first]}")]
+        for modality, table in tables.items()
+    ]
+    weights = least_log_loss(values, tables[first].labels, fusion)
+    return dict(zip(members, weights, strict=True))
+
+
+def least_log_loss(
+    scores: Sequence[npt.NDArray[np.float32]], labels: npt.NDArray[np.int64], fusion: str
+) -> list[float]:
+    """Return the weights of scores, (N, classes) each, whose weighted mean has the least log loss.
+
+    Args:
+        scores: of each member, in the same order of samples.
+        labels: (N,), 0-based.
+        fusion: `softmax`: the scores are probabilities; `logits`: their mean is yet to be one.
+    """
+    stacked = np.stack(scores).astype(np.float64)
+    rows = np.arange(len(labels))
+
+    def log_loss(weights: npt.NDArray[np.float64]) -> float:
+        mean = np.tensordot(weights, stacked, 1)
+        if fusion == "logits":
+            return float(-log_softmax(mean, axis=-1)[rows, labels].mean())
+        return float(-np.log(np.maximum(mean[rows, labels], SMALLEST)).mean())
+
+    count = len(scores)
+    found = minimize(
+        log_loss,
+        np.full(count, 1 / count),
+        method="SLSQP",
+        bounds=[(0, 1)] * count,
+        tol=1e-10,
+        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+    )
+    weights = np.clip(found.x, 0, None)
+    return [round(float(weight), 4) for weight in weights / weights.sum()]
 
 
 def _sum(

@@ -10,10 +10,19 @@ from torch import nn
 from dualhead.checkpoint import load, load_checkpoint
 from dualhead.files import write_json
 from dualhead.inference import autocast, choose_device, infer, memory_error, precision
-from dualhead.loader import Split, check_store, load_split, test_batches
+from dualhead.loader import Split, check_store, load_split, split_positions, test_batches
 from dualhead.params import Settings
 from dualhead.progress import progress
-from dualhead.scores import Heads, Selection, fuse_heads, measure, write_classes, write_scores
+from dualhead.scores import (
+    VALIDATION,
+    Heads,
+    Scored,
+    Selection,
+    fuse_heads,
+    measure,
+    write_classes,
+    write_scores,
+)
 from dualhead.store import Store
 
 
@@ -29,6 +38,8 @@ def evaluate(
     threads: int | None = None,
 ) -> None:
     """Score the test split with a run's checkpoint; write scores, metrics and classes.
+
+    Where the run held subjects out, these are scored as well, by the weights of the last epoch.
 
     Args:
         checkpoint: as `dualhead train` wrote it; every selection in it is scored.
@@ -55,32 +66,42 @@ def evaluate(
     with Store(store) as source:
         check_store(source, config, store)
         _check_network(content, source, checkpoint, store)
-        test = load_split(source, source.split(config["split"])[1], where)
+        positions = split_positions(source, config)
+        test = load_split(source, positions.test, where)
+        validation = positions.validation
+        held_out = load_split(source, validation, where) if len(validation) else None
+        subjects = source.meta["subject"][validation].tolist() if held_out else []
         class_names = source.class_names
     epochs = {name: entry["epoch"] for name, entry in content["selections"].items()}
-    selections = {
-        name: Selection(epochs[name], heads)
-        for name, heads in _score(checkpoint, test, config, epochs, batch_size).items()
-    }
-    labels = test.labels.numpy()
-    write_scores(
-        scores, names=test.names, labels=labels, class_names=class_names, selections=selections
-    )
+    on_test = _score(checkpoint, test, config, epochs, batch_size)
+    last = {"last": epochs["last"]}
+    on_held_out = _score(checkpoint, held_out, config, last, batch_size) if held_out else None
+    write_scores(scores, **on_test._asdict(), class_names=class_names, validation=on_held_out)
+    labels, selections = on_test.labels, on_test.selections
     write_classes(classes, selections=selections, labels=labels, class_names=class_names)
     facts = _facts(config, content["training"], len(test), len(class_names))
+    if on_held_out:
+        facts |= {VALIDATION: _held_out_facts(on_held_out, subjects)}
     write_json(metrics, {**facts, **measure(selections, labels)})
 
 
+def _held_out_facts(scored: Scored, subjects: list[int]) -> Settings:
+    """Return who was held out, how many samples that are, and how good `last` is on them."""
+    who: Settings = {"subjects": sorted(set(subjects)), "samples": len(scored.names)}
+    return who | measure(scored.selections, scored.labels)
+
+
 def _score(
-    checkpoint: Path, test: Split, config: Settings, epochs: dict[str, int], batch_size: int
-) -> dict[str, Heads]:
+    checkpoint: Path, split: Split, config: Settings, epochs: dict[str, int], batch_size: int
+) -> Scored:
     """Return the scores of each selection; weights of one epoch are the same and scored once."""
     scored: dict[int, Heads] = {}
     for name, epoch in epochs.items():
         if epoch not in scored:
-            model = load(checkpoint, name, test.device)
-            scored[epoch] = score_split(model, test, config, batch_size)
-    return {name: scored[epoch] for name, epoch in epochs.items()}
+            model = load(checkpoint, name, split.device)
+            scored[epoch] = score_split(model, split, config, batch_size)
+    selections = {name: Selection(epoch, scored[epoch]) for name, epoch in epochs.items()}
+    return Scored(split.names, split.labels.numpy(), selections)
 
 
 def score_split(model: nn.Module, split: Split, config: Settings, batch_size: int) -> Heads:

@@ -18,8 +18,9 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +85,53 @@ def check_store(store: Store, config: Settings, path: Path) -> None:
             f"{path}: expected a store of {config['kind']}, found one of {kind}; "
             f"give the store that the configuration names, {config['store']}"
         )
+
+
+class Positions(NamedTuple):
+    """Where the samples that a run uses lie in a store: positions, ascending, int64 each."""
+
+    training: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]  # of the held-out subjects; empty if there are none
+    test: npt.NDArray[np.int64]
+
+
+def split_positions(store: Store, config: Settings) -> Positions:
+    """Return which samples a run trains on, which it holds out, and which test it.
+
+    `train.validation` of the training split's subjects are held out, with every recording of
+    theirs. Which ones follows from their numbers alone, so that all seeds, modalities and variants
+    of a benchmark hold out the same, and a larger share holds out those of a smaller one too.
+
+    Raises:
+        ValueError: if subjects are to be held out, but are not known, or there is only one.
+    """
+    training, test = store.split(config["split"])
+    share: float = config["train"]["validation"]
+    if share == 0:
+        return Positions(training, training[:0], test)
+    subjects = _subjects(store, training)
+    held_out = np.isin(subjects, _choose_subjects(subjects, share, store))
+    return Positions(training[~held_out], training[held_out], test)
+
+
+def _subjects(store: Store, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    if "subject" not in store.meta:
+        raise ValueError(
+            f"{store.path}: train.validation holds subjects out, but the store does not say who "
+            f"acts (its columns: {', '.join(store.meta) or 'none'}); set train.validation: 0 here"
+        )
+    return store.meta["subject"][positions]
+
+
+def _choose_subjects(subjects: npt.NDArray[np.int64], share: float, store: Store) -> list[int]:
+    """Return at least one subject and not all, by the order of the hashes of their numbers."""
+    known = sorted(set(subjects.tolist()), key=lambda one: sha256(str(one).encode()).digest())
+    if len(known) < 2:
+        raise ValueError(
+            f"{store.path}: train.validation holds subjects out, which takes 2 in the training "
+            f"split; found {len(known)}. Set train.validation: 0 here"
+        )
+    return known[: min(max(1, round(share * len(known))), len(known) - 1)]
 
 
 def load_split(store: Store, indices: npt.NDArray[np.int64], device: torch.device) -> Split:

@@ -36,6 +36,10 @@ CHOICES = {
     "ensemble.fusion": ("softmax", "logits"),
     "hardware.device": ("auto", "cpu", "cuda"),
 }
+SHARES = ("train.validation",)
+"""Settings of at least 0 and below 1."""
+FITTED = "fitted"
+"""In place of an ensemble's weights: those that do best on held-out subjects."""
 ENTRY_KEYS = {
     "variants": ("model", *OVERRIDABLE),
     "benchmarks": ("dataset", "split", *OVERRIDABLE),
@@ -43,7 +47,7 @@ ENTRY_KEYS = {
     "datasets": ("kind", "raw", "partial", "release", "reuse", "prepare", "synthesize"),
     "tables": (
         *("kind", "title", "benchmarks", "benchmark", "variant", "variants"),
-        *("streams", "stream", "metrics", "rows"),
+        *("streams", "stream", "metrics", "rows", "published"),
     ),
 }
 REQUIRED_KEYS = {
@@ -164,6 +168,8 @@ def _check_section(values: Any, known: Settings, where: str) -> None:
         else:
             _check_kind(f"{where}.{key}", value, known[key])
             _choice(f"{section}.{key}", value, where=f"{where}.{key}")
+            if f"{section}.{key}" in SHARES and not 0 <= value < 1:
+                raise ValueError(f"{where}.{key}: expected 0 or more, below 1; found {value!r}")
 
 
 def _check_kind(where: str, value: Any, example: Any) -> None:
@@ -197,6 +203,14 @@ def _check_stream(name: str, weights: Any) -> None:
             f"ensemble.streams.{name}: expected {{modality: weight}}, found {weights!r}"
         )
     _known(weights, MODALITY_NAMES, f"ensemble.streams.{name}")
+    is_fitted = [weight == FITTED for weight in weights.values()]
+    if all(is_fitted):
+        return
+    if any(is_fitted):
+        raise ValueError(
+            f"ensemble.streams.{name}: expected all weights as numbers or all as `{FITTED}`, "
+            f"found {weights!r}"
+        )
     for modality, weight in weights.items():
         _check_kind(f"ensemble.streams.{name}.{modality}", weight, 1.0)
 
@@ -236,6 +250,19 @@ def _check_references(params: Settings) -> None:
             _reference(f"tables.{name}", benchmark, params["benchmarks"])
             _reference(f"tables.{name}", variant, params["variants"])
             _reference(f"tables.{name}", stream, _stream_names(params))
+            _check_fitted(params, name, (benchmark, variant, stream))
+
+
+def _check_fitted(params: Settings, table: str, cell: tuple[str, str, str]) -> None:
+    """Refuse weights to fit where no subject is held out to fit them on."""
+    benchmark, variant, stream = cell
+    settings = _resolved(params, benchmark, variant)
+    weights = settings["ensemble"]["streams"].get(stream, {})
+    if FITTED in weights.values() and settings["train"]["validation"] == 0:
+        raise ValueError(
+            f"tables.{table}: {stream} fits its weights on held-out subjects, but {variant} on "
+            f"{benchmark} holds none out; take a variant whose train.validation is above 0"
+        )
 
 
 def _figure_references(params: Settings) -> dict[str, Iterable[str]]:

@@ -97,18 +97,26 @@ def row_fields(found: Sequence[Settings]) -> list[Field]:
 
 
 def value_fields(found: Sequence[Settings]) -> list[Field]:
-    """Return what is printed for each number; ours alone where nothing is published."""
+    """Return what is printed for each number; ours alone where nothing is published.
+
+    Ours is the last epoch's; where subjects are held out, the epoch best on them stands beside it.
+    """
     ours = Field("Ours", "right", mean_text)
-    best = Field("Best on test", "right", _number("best_on_test", "{:.2f}"))
+    best = [Field("Best on test", "right", _number("best_on_test", "{:.2f}"))]
+    if _has(found, "best_on_validation"):
+        ours = Field("Last epoch (ours)", "right", mean_text)
+        best.insert(
+            0, Field("Best on validation", "right", _number("best_on_validation", "{:.2f}"))
+        )
     paper = _number("paper", "{:.1f}")
     if not _has([record for record in found if record["ours"]], "paper"):
         published = [Field("Published", "right", paper)] if _has(found, "paper") else []
-        return [*published, ours, Field("95 % interval", "right", interval_text), best]
+        return [*published, ours, Field("95 % interval", "right", interval_text), *best]
     return [
         Field("Paper", "right", paper),
         ours,
         Field("Diff.", "right", _number("difference", "{:+.2f}")),
-        best,
+        *best,
         Field("Verdict", "left", _plain("verdict")),
     ]
 

@@ -8,7 +8,13 @@ from itertools import chain
 from dualhead.cells import Cell
 from dualhead.params import Settings
 
-STREAM_TITLES = {"two_stream": "two streams", "four_stream": "four streams"}
+STREAM_TITLES = {
+    "two_stream": "two streams",
+    "two_stream_fitted": "two streams, fitted weights",
+    "four_stream": "four streams",
+    "four_stream_weighted": "four streams, 0.6 and 0.4",
+    "four_stream_fitted": "four streams, fitted weights",
+}
 
 
 def stream_title(stream: str) -> str:

@@ -20,14 +20,23 @@ Heads = Mapping[str, Mapping[str, Array]]
 """Head (coarse, fine, fusion) -> logits or softmax -> (N, classes)."""
 
 SCHEMA = 1
+VALIDATION = "validation"  # the group of the held-out samples: a score file within the score file
 CLASSES_HEADER = ("selection", "head", "score", "class", "name", "count", "correct", "accuracy")
 
 
 class Selection(NamedTuple):
-    """The scores of one choice of weights: `last`, or `best_on_test`."""
+    """The scores of one choice of weights: `last`, `best_on_validation` or `best_on_test`."""
 
     epoch: int | None  # None for an ensemble of different epochs
     heads: Heads
+
+
+class Scored(NamedTuple):
+    """Some samples, and what they scored under each choice of weights."""
+
+    names: Sequence[str]
+    labels: Labels  # (n,), 0-based
+    selections: Mapping[str, Selection]
 
 
 class Scores(NamedTuple):
@@ -78,28 +87,36 @@ def write_scores(
     labels: Labels,
     class_names: Sequence[str],
     selections: Mapping[str, Selection],
+    validation: Scored | None = None,
 ) -> None:
-    """Write a score file, whole or not at all."""
+    """Write a score file, whole or not at all; `validation` is what held-out samples scored."""
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["class_names"] = json.dumps(list(class_names))
-        file.create_dataset("names", data=list(names), dtype=h5py.string_dtype())
-        file["labels"] = labels.astype(np.int16)
-        for name, selection in selections.items():
-            group = file.create_group(name)
-            if selection.epoch is not None:
-                group.attrs["epoch"] = selection.epoch
-            for head, kinds in selection.heads.items():
-                for kind, values in kinds.items():
-                    group[f"{head}/{kind}"] = values.astype(np.float32)
+        _write_samples(file, Scored(names, labels, selections))
+        if validation:
+            _write_samples(file.create_group(VALIDATION), validation)
+
+
+def _write_samples(where: h5py.Group, scored: Scored) -> None:
+    """Write names, labels and scores of some samples; the file itself and `validation` are alike."""
+    where.create_dataset("names", data=list(scored.names), dtype=h5py.string_dtype())
+    where["labels"] = scored.labels.astype(np.int16)
+    for name, selection in scored.selections.items():
+        group = where.create_group(name)
+        if selection.epoch is not None:
+            group.attrs["epoch"] = selection.epoch
+        for head, kinds in selection.heads.items():
+            for kind, values in kinds.items():
+                group[f"{head}/{kind}"] = values.astype(np.float32)
 
 
 def read_scores(path: Path, selection: str, head: str, kind: str) -> Scores:
-    """Return one table of a score file.
+    """Return one table of the test samples' scores.
 
     Args:
         path: the file.
-        selection: whose weights: `last` or `best_on_test`.
+        selection: whose weights: `last`, `best_on_validation` or `best_on_test`.
         head: `coarse`, `fine` or `fusion`.
         kind: `softmax` or `logits`.
 
@@ -107,26 +124,45 @@ def read_scores(path: Path, selection: str, head: str, kind: str) -> Scores:
         ValueError: if the file is no score file, or has no such table.
     """
     with _open(path) as file:
-        group: h5py.Group | h5py.Dataset = file
-        for step in (selection, head, kind):
-            if step not in group:
-                known = sorted(key for key in group if key not in ("names", "labels"))
-                raise ValueError(f"{path}: no {step!r} in {group.name}; known there: {known}")
-            group = group[step]
-        epoch = file[selection].attrs.get("epoch")
-        return Scores(
-            names=list(file["names"].asstr()[:]),
-            labels=file["labels"][:].astype(np.int64),
-            values=group[:],
-            epoch=None if epoch is None else int(epoch),
-            class_names=tuple(json.loads(file.attrs["class_names"])),
-        )
+        return _read_table(file, file, (selection, head, kind))
+
+
+def read_validation_scores(path: Path, head: str, kind: str) -> Scores:
+    """Return one table of the held-out samples' scores, by the weights of the last epoch.
+
+    Raises:
+        ValueError: if the file is no score file, or its run held no subjects out.
+    """
+    with _open(path) as file:
+        if VALIDATION not in file:
+            raise ValueError(
+                f"{path}: no scores of held-out subjects; its run trained on all of them: give it "
+                "train.validation above 0, or the ensemble weights that are numbers"
+            )
+        return _read_table(file, file[VALIDATION], ("last", head, kind))
+
+
+def _read_table(file: h5py.File, where: h5py.Group, steps: tuple[str, str, str]) -> Scores:
+    group: h5py.Group | h5py.Dataset = where
+    for step in steps:
+        if step not in group:
+            known = sorted(key for key in group if key not in ("names", "labels", VALIDATION))
+            raise ValueError(f"{file.filename}: no {step!r} in {group.name}; known there: {known}")
+        group = group[step]
+    epoch = where[steps[0]].attrs.get("epoch")
+    return Scores(
+        names=list(where["names"].asstr()[:]),
+        labels=where["labels"][:].astype(np.int64),
+        values=group[:],
+        epoch=None if epoch is None else int(epoch),
+        class_names=tuple(json.loads(file.attrs["class_names"])),
+    )
 
 
 def read_selections(path: Path) -> list[str]:
     """Return the selections that a score file has, `last` first."""
     with _open(path) as file:
-        names = [name for name in file if isinstance(file[name], h5py.Group)]
+        names = [name for name in file if isinstance(file[name], h5py.Group) and name != VALIDATION]
     return sorted(names, key=lambda name: (name != "last", name))
 
 

@@ -45,6 +45,7 @@ from dualhead.loader import (
     load_split,
     make_batch,
     send,
+    split_positions,
 )
 from dualhead.metrics import top_k_accuracy
 from dualhead.models import build_model
@@ -57,7 +58,7 @@ REQUEUE = 75
 
 It is EX_TEMPFAIL of sysexits.h; a scheduler may requeue on it."""
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 SAVE_SECONDS = 600.0
 CHECK_STEPS = 50  # between two looks at the loss, each of which waits for the device
 PLAIN_STATE = (
@@ -70,6 +71,7 @@ PLAIN_STATE = (
     "samples",
     "peak_memory",
 )
+EVALUATED = ("test", "validation")  # what is looked at after an epoch; no gradient ever is of it
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
@@ -89,7 +91,7 @@ class Training:
         order: (batches, batch size), the samples of the running epoch; empty between two.
         records: of each finished step of the running epoch, scalars on the device.
         history: a row of history.csv for each finished epoch.
-        best: `epoch`, `top1` and `model` where the test accuracy was highest; empty before.
+        best: selection -> `epoch`, `top1` and `model` where that accuracy was highest so far.
         samples: trained on so far.
         seconds: spent on that, over all processes.
         all_seconds: spent altogether, evaluation included.
@@ -105,7 +107,7 @@ class Training:
     order: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
     records: list[dict[str, Tensor]] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
-    best: Settings = field(default_factory=dict)
+    best: dict[str, Settings] = field(default_factory=dict)
     samples: int = 0
     seconds: float = 0.0
     all_seconds: float = 0.0
@@ -134,7 +136,7 @@ def train(
         history: the CSV to write, one row an epoch.
         state: where to keep what a later process needs to go on; removed at the end.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
-        evaluate_batch_size: test samples in memory at once.
+        evaluate_batch_size: samples in memory at once where they are only scored.
         threads: of torch on the CPU; None leaves torch's own choice.
 
     Returns:
@@ -193,13 +195,21 @@ def _check_settings(config: Settings) -> None:
         )
 
 
-def _load_splits(store: Store, config: Settings, device: torch.device) -> list[Split]:
-    """Return training and test samples; say so where the first are fewer than a batch."""
-    splits = [load_split(store, part, device) for part in store.split(config["split"])]
-    for split, name in zip(splits, ("training", "test"), strict=True):
-        if not len(split):
+def _load_splits(store: Store, config: Settings, device: torch.device) -> dict[str, Split]:
+    """Return `training`, `test`, and `validation` if subjects are held out.
+
+    Where training samples are fewer than a batch, it says so.
+    """
+    positions = split_positions(store, config)
+    for name in ("training", "test"):
+        if not len(getattr(positions, name)):
             raise ValueError(f"{store.path}: split {config['split']} has no {name} samples")
-    size, settings = len(splits[0]) * config["train"]["passes"], config["train"]
+    splits = {
+        name: load_split(store, part, device)
+        for name, part in positions._asdict().items()
+        if len(part)
+    }
+    size, settings = len(splits["training"]) * config["train"]["passes"], config["train"]
     if size < settings["batch_size"]:
         print(
             f"{store.path}: only {size} training samples an epoch, so a batch is all of them, "
@@ -302,22 +312,21 @@ def _accuracy(logits: Mapping[str, Tensor], labels: Tensor, weight: float) -> Te
 def _train_epochs(
     run: Training,
     config: Settings,
-    splits: list[Split],
+    splits: dict[str, Split],
     evaluate_batch_size: int,
     *,
     state: Path,
     stop: list[int],
 ) -> bool:
     """Train until the last epoch is done; False if a stop was asked for, with the state saved."""
-    training, test = splits
     settings = config["train"]
     network: Network = torch.compile(run.model) if settings["compile"] else run.model
     while run.epoch < settings["epochs"]:
-        _train_epoch(run, network, training, config, state=state, stop=stop)
+        _train_epoch(run, network, splits["training"], config, state=state, stop=stop)
         if stop:
             save_state(run, state, config)
             return False
-        _finish_epoch(run, test, config, evaluate_batch_size)
+        _finish_epoch(run, splits, config, evaluate_batch_size)
         save_state(run, state, config)
         print(_epoch_line(run, settings), file=sys.stderr, flush=True)
     return True
@@ -414,7 +423,9 @@ def _count_time(run: Training) -> float:
     return passed
 
 
-def _finish_epoch(run: Training, test: Split, config: Settings, batch_size: int) -> None:
+def _finish_epoch(
+    run: Training, splits: dict[str, Split], config: Settings, batch_size: int
+) -> None:
     """Evaluate where it is due, and write the epoch's row of the history."""
     settings = config["train"]
     means = {
@@ -425,25 +436,31 @@ def _finish_epoch(run: Training, test: Split, config: Settings, batch_size: int)
     run.epoch += 1
     row = {"epoch": run.epoch, "learning_rate": rate, **means}
     if run.epoch % settings["evaluate_every"] == 0 or run.epoch == settings["epochs"]:
-        row |= test_accuracies(run.model, test, config, batch_size)
-        if row["test_fusion_top1"] > run.best.get("top1", -1.0):
-            run.best = {"epoch": run.epoch, "top1": row["test_fusion_top1"], "model": _weights(run)}
+        for part in [part for part in EVALUATED if part in splits]:
+            row |= _accuracies(run.model, splits[part], part, config, batch_size)
+            _keep_best(run, f"best_on_{part}", row[f"{part}_fusion_top1"])
     _count_time(run)
     spent = sum(earlier["seconds"] for earlier in run.history)
     run.history.append({**row, "seconds": round(run.all_seconds - spent, 3)})
     run.order, run.records = run.order[:0], []
-    run.peak_memory = max(run.peak_memory, _peak_memory(test.device))
+    run.peak_memory = max(run.peak_memory, _peak_memory(splits["training"].device))
 
 
-def test_accuracies(
-    model: nn.Module, test: Split, config: Settings, batch_size: int
+def _accuracies(
+    model: nn.Module, split: Split, part: str, config: Settings, batch_size: int
 ) -> dict[str, float]:
-    """Return `test_<head>_top1` of each head and of the fused softmax scores, in percent."""
-    labels = test.labels.numpy()
+    """Return `<part>_<head>_top1` of each head and of the fused softmax scores, in percent."""
+    labels = split.labels.numpy()
     return {
-        f"test_{head}_top1": top_k_accuracy(kinds["softmax"], labels, 1)
-        for head, kinds in score_split(model, test, config, batch_size).items()
+        f"{part}_{head}_top1": top_k_accuracy(kinds["softmax"], labels, 1)
+        for head, kinds in score_split(model, split, config, batch_size).items()
     }
+
+
+def _keep_best(run: Training, selection: str, top1: float) -> None:
+    """Keep the weights of the finished epoch if no epoch before was as good."""
+    if top1 > run.best.get(selection, {}).get("top1", -1.0):
+        run.best[selection] = {"epoch": run.epoch, "top1": top1, "model": _weights(run)}
 
 
 def _weights(run: Training) -> dict[str, Tensor]:
@@ -454,20 +471,24 @@ def _weights(run: Training) -> dict[str, Tensor]:
 def _epoch_line(run: Training, settings: Settings) -> str:
     """Return an epoch as the log shows it."""
     row = run.history[-1]
-    tests = [
-        f"{key.split('_')[1]} {value:.2f}" for key, value in row.items() if key.startswith("test_")
-    ]
+    evaluated = [_evaluated_text(row, part) for part in EVALUATED if f"{part}_fusion_top1" in row]
     return "  ".join(
         [
             f"epoch {run.epoch}/{settings['epochs']}",
             f"lr {row['learning_rate']:g}",
             f"loss {row['loss']:.4f}",
             f"train {row['train_top1']:.2f}",
-            *(["test " + " ".join(tests)] if tests else []),
+            *evaluated,
             f"{run.samples / run.seconds:.1f} samples/s",
             f"{duration(_seconds_left(run, settings))} left",
         ]
     )
+
+
+def _evaluated_text(row: dict[str, float], part: str) -> str:
+    """Return `test coarse 81.20 fine 82.00 fusion 83.10`."""
+    heads = {key.split("_")[1]: value for key, value in row.items() if key.startswith(f"{part}_")}
+    return " ".join([part, *(f"{head} {value:.2f}" for head, value in heads.items())])
 
 
 @contextmanager
@@ -554,12 +575,16 @@ def _read_state(path: Path) -> Settings:
 
 
 def _selections(run: Training) -> dict[str, Settings]:
-    """Return the weights that are kept: the last epoch's, and those that did best on the test set.
+    """Return the weights that are kept: the last epoch's, and those that did best.
 
-    The authors report the second, chosen by looking at the test set; ours is the first.
+    The authors report those that did best on the test set, chosen by looking at it; ours are the
+    last. Best on held-out subjects is what one could choose without looking.
     """
-    best = {key: run.best[key] for key in ("epoch", "model")}
-    return {"last": {"epoch": run.epoch, "model": _weights(run)}, "best_on_test": best}
+    best = {
+        selection: {key: kept[key] for key in ("epoch", "model")}
+        for selection, kept in run.best.items()
+    }
+    return {"last": {"epoch": run.epoch, "model": _weights(run)}, **best}
 
 
 def _facts(run: Training, config: Settings, store: Store, device: torch.device) -> Settings:

@@ -58,7 +58,7 @@ rule train:
 
 
 rule evaluate:
-    """Score every test sample, at the last epoch and at the best on the test split."""
+    """Score every test sample: last epoch, best on the test split, best on held-out subjects."""
     input:
         checkpoint=ancient("results/runs/{run}/checkpoint.pt"),
         store=ancient(store_unless("metrics.json")),

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from dualhead.cells import SELECTIONS, Cell, cells, read_results
 from dualhead.figures.inputs import Inputs, model_title
-from dualhead.figures.style import BLUE, GRAY, LINES, PALE, RED, grid_lines, new_figure
+from dualhead.figures.style import BLUE, GRAY, INK, LINES, PALE, RED, grid_lines, new_figure
 from dualhead.params import MODALITY_NAMES
 from dualhead.published import stream_title
 
@@ -19,6 +19,14 @@ PANELS = {
     "train_top1": "Training top-1 (%)",
     "test_fusion_top1": "Test top-1 (%)",
 }
+
+
+SELECTION_MARKS = {
+    "last": (BLUE, "o", 20, "last epoch (ours)"),
+    "best_on_validation": (INK, "s", 12, "best epoch on held-out subjects"),
+    "best_on_test": (RED, "D", 18, "best epoch on the test set"),
+}
+"""Color, marker, size and label of each selection; large ones lie below small ones."""
 
 
 def curves(inputs: Inputs) -> Figure:
@@ -101,42 +109,42 @@ def _drops(axes: Axes, history: pd.DataFrame) -> None:
 
 
 def selection(inputs: Inputs) -> Figure:
-    """Draw what each cell gains if the epoch is chosen on the test set."""
-    rows: list[tuple[Cell, float, float]] = []
-    for cell in cells(inputs.grid):
-        if found := read_results(inputs.grid, inputs.results, cell):
-            last, best = (
-                float(np.mean([result.accuracy("top1", which) for result in found]))
-                for which in SELECTIONS
-            )
-            rows.append((cell, last, best))
+    """Draw what each cell gains if the epoch is chosen on the test set, or on held-out subjects."""
+    rows = _selection_gains(inputs)
     if not rows:
         raise ValueError("figure 'selection': missing every run that the tables ask for")
     figure = new_figure(0.8 + 0.19 * len(rows))
     axes = figure.subplots()
-    gains = [best - last for _, last, best in rows]
     places = np.arange(len(rows))[::-1]
-    axes.hlines(places, 0, gains, color=PALE, linewidth=3)
-    axes.scatter(
-        np.zeros(len(rows)),
-        places,
-        color=BLUE,
-        marker="o",
-        s=18,
-        label="last epoch (ours)",
-        zorder=3,
-    )
-    axes.scatter(
-        gains, places, color=RED, marker="D", s=18, label="best epoch on the test set", zorder=3
-    )
-    axes.axvline(float(np.mean(gains)), color=GRAY, linestyle="--", linewidth=0.8)
+    gains = {which: np.array([row[which] for row in rows.values()]) for which in SELECTIONS}
+    axes.hlines(places, 0, gains["best_on_test"], color=PALE, linewidth=3)
+    for which, (color, marker, size, label) in SELECTION_MARKS.items():
+        if not np.isnan(gains[which]).all():
+            axes.scatter(
+                gains[which], places, color=color, marker=marker, s=size, label=label, zorder=3
+            )
+    axes.axvline(gains["best_on_test"].mean(), color=GRAY, linestyle="--", linewidth=0.8)
     axes.set_yticks(
-        places, [f"{cell.benchmark}, {_title(cell)}".replace("_", " ") for cell, _, _ in rows]
+        places, [f"{cell.benchmark}, {_title(cell)}".replace("_", " ") for cell in rows]
     )
     axes.set(
-        xlabel="Accuracy gained by looking at the test set (points); dashed: the mean",
+        xlabel="Test accuracy gained over the last epoch (points); dashed: the mean of "
+        "looking at the test set",
         ylim=(-0.7, len(rows) - 0.3),
     )
     grid_lines(axes)
-    figure.legend(loc="outside lower center", ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+def _selection_gains(inputs: Inputs) -> dict[Cell, dict[str, float]]:
+    """Return what each selection gains over the last epoch, in points; nan where there is none."""
+    gains = {}
+    for cell in cells(inputs.grid):
+        if found := read_results(inputs.grid, inputs.results, cell):
+            mean = {
+                which: float(np.mean([result.accuracy("top1", which) for result in found]))
+                for which in SELECTIONS
+            }
+            gains[cell] = {which: value - mean["last"] for which, value in mean.items()}
+    return gains

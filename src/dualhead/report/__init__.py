@@ -36,7 +36,8 @@ CAPTIONS: Mapping[str, str] = {
     "parameters": "Accuracy with 95 % interval, and parameters, of every variant: {stream}, "
     "{benchmark}.",
     "selection": "What choosing the epoch on the test set gains over taking the last one. The "
-    "field reports the former; our numbers are the latter.",
+    "field reports the former; our numbers are the latter. Where subjects are held out of the "
+    "training, also what choosing it on them gains, which needs no look at the test set.",
 }
 
 

@@ -103,10 +103,14 @@ def main_table(tables: Tables) -> Settings:
         ("Ours", "right", mean_text),
         ("95 % interval", "right", interval_text),
         ("Diff.", "right", lambda record: number(record["difference"], "{:+.2f}")),
+        ("Best on val.", "right", lambda record: number(record["best_on_validation"], "{:.2f}")),
         ("Best on test", "right", lambda record: number(record["best_on_test"], "{:.2f}")),
         ("Verdict", "left", lambda record: str(record["verdict"] or "")),
     ]
-    kept = [field for field in fields if has_paper or field[0] not in ("Paper", "Diff.", "Verdict")]
+    left_out = [] if has_paper else ["Paper", "Diff.", "Verdict"]
+    if all(record["best_on_validation"] is None for record in ours):
+        left_out.append("Best on val.")
+    kept = [field for field in fields if field[0] not in left_out]
     rows = [[text(record) for _, _, text in kept] for record in ours]
     return table([(title, align) for title, align, _ in kept], without_repeats(rows))
 

@@ -140,8 +140,11 @@ def ensembles(grid: Grid, results: Path) -> Settings | None:
     for cell in cells(grid):
         for result in read_results(grid, results, cell):
             if result.address.startswith("ensembles/"):
-                weights = grid["ensembles"][result.address.partition("/")[2]]["weights"]
+                weights = result.metrics["weights"]
                 parts = [f"{name} {weight:g}" for name, weight in weights.items()]
+                parts += ["fitted on held-out subjects"] * result.metrics.get(
+                    "weights_fitted", False
+                )
                 top1 = number(result.accuracy("top1"), "{:.2f}")
                 address = result.address.partition("/")[2]
                 rows.append([address, top1, result.fusion, listed(parts)])
