@@ -155,39 +155,61 @@ def test_weights_must_name_the_members(members, tmp_path):
 # --- weights fitted on held-out subjects
 
 PLANTED = {"joint": 0.5, "bone": 0.35, "joint_motion": 0.15, "bone_motion": 0.0}
+SCALE = {"softmax": 8.0, "logits": 1.5}
 
 
 def planted(rng, count, fusion):
     """Return scores of four members, and labels drawn from their planted combination."""
     logits = 2 * rng.normal(size=(len(MODALITIES), count, 5)).astype(np.float32)
     scores = logits if fusion == "logits" else softmax(logits)
-    mean = np.tensordot(list(PLANTED.values()), scores, 1)
-    chances = softmax(mean) if fusion == "logits" else mean
+    chances = softmax(SCALE[fusion] * np.tensordot(list(PLANTED.values()), scores, 1))
     labels = (chances.cumsum(1) < rng.random((count, 1))).sum(1).clip(max=4)
     return scores, labels
 
 
-@pytest.mark.parametrize("fusion", ["softmax", "logits"])
+@pytest.mark.parametrize("fusion", SCALE)
 def test_fitting_recovers_the_planted_weights(rng, fusion):
     scores, labels = planted(rng, 40_000, fusion)
-    weights = least_log_loss(list(scores), labels, fusion)
+    weights = least_log_loss(list(scores), labels)
     np.testing.assert_allclose(weights, list(PLANTED.values()), atol=0.03)
     assert sum(weights) == pytest.approx(1, abs=1e-3)
     assert min(weights) >= 0
 
 
-@pytest.mark.parametrize("fusion", ["softmax", "logits"])
-def test_no_weights_on_a_fine_grid_do_better(rng, fusion):
-    scores, labels = planted(rng, 60, fusion)
+@pytest.mark.parametrize("fusion", SCALE)
+def test_no_weights_on_a_grid_do_better(rng, fusion):
+    scores, labels = planted(rng, 80, fusion)
 
-    def log_loss(weights):
-        mean = np.tensordot(weights, scores[:2].astype(float), 1)
-        chances = softmax(mean) if fusion == "logits" else mean
-        return -np.log(chances[np.arange(60), labels]).mean()
+    def log_loss(share, scale):
+        total = scale * (share * scores[0].astype(float) + (1 - share) * scores[1])
+        return -np.log(softmax(total)[np.arange(80), labels]).mean()
 
-    (share, _) = least_log_loss(list(scores[:2]), labels, fusion)
-    best = min(np.linspace(0, 1, 1001), key=lambda first: log_loss((first, 1 - first)))
-    assert share == pytest.approx(best, abs=2e-3)
+    grid = [(share, scale) for share in np.linspace(0, 1, 51) for scale in np.linspace(0.1, 9, 90)]
+    best, _ = min(grid, key=lambda point: log_loss(*point))
+    assert least_log_loss(list(scores[:2]), labels)[0] == pytest.approx(best, abs=0.03)
+
+
+def test_a_member_is_not_preferred_for_being_sure_of_itself(rng):
+    """Two members that know the same of different samples; one says it more softly."""
+    labels = rng.integers(0, 5, 4000)
+    logits = rng.normal(size=(2, 4000, 5)).astype(np.float32)
+    logits[:, np.arange(4000), labels] += 2
+    sure, soft = softmax(3 * logits[0]), softmax(3 * logits[1]) / 2 + 0.1
+    share, _ = least_log_loss([sure, soft], labels)
+    assert share == pytest.approx(1 / 3, abs=0.03)  # the soft one's scores spread half as far
+
+
+def test_members_that_know_nothing_weigh_the_same(rng):
+    labels = np.zeros(30, dtype=np.int64)
+    wrong = np.zeros((30, 3), np.float32)
+    wrong[:, 1] = 1
+    assert least_log_loss([wrong, wrong], labels) == [0.5, 0.5]
+
+
+def test_members_that_know_everything_have_weights_still(rng):
+    labels = rng.integers(0, 3, 30)
+    right = np.eye(3, dtype=np.float32)[labels]
+    assert least_log_loss([right, right], labels) == pytest.approx([0.5, 0.5])
 
 
 def write_held_out(path, rng, skill, *, names=NAMES):
@@ -209,7 +231,7 @@ def write_held_out(path, rng, skill, *, names=NAMES):
 def held_out(tmp_path, rng):
     """Two members: the held-out samples say that the first is good and the second knows nothing."""
     names = [f"S{index:03d}" for index in range(100, 400)]
-    skills = {"joint": 3.0, "bone": 0.0}
+    skills = {"joint": 1.5, "bone": 0.0}
     return {
         modality: write_held_out(tmp_path / f"{modality}.h5", rng, skill, names=names)
         for modality, skill in skills.items()
@@ -234,7 +256,7 @@ def test_held_out_samples_are_joined_by_name(held_out, tmp_path, rng):
     tables = [read_validation_scores(path, "fusion", "softmax") for path in held_out.values()]
     scores = [dict(zip(table.names, table.values, strict=True)) for table in tables]
     ordered = [np.array([member[name] for name in names]) for member in scores]
-    expected = least_log_loss(ordered, np.array([int(name[1:]) % 3 for name in names]), "softmax")
+    expected = least_log_loss(ordered, np.array([int(name[1:]) % 3 for name in names]))
     found = json.loads(fitted["metrics"].read_text())["weights"]
     assert list(found.values()) == pytest.approx(expected, abs=1e-3)
 

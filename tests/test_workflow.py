@@ -123,6 +123,15 @@ def test_an_unknown_setting_is_one_line(fresh: Workspace) -> None:
     assert "Traceback" not in stopped.stderr
 
 
+def test_weights_that_cannot_be_fitted_stop_the_plan_with_one_line(fresh: Workspace) -> None:
+    fresh.edit("bone, two_stream]", "bone, two_stream_fitted]")
+    stopped = fresh.run("snakemake", "-n", "--cores", "2")
+    assert stopped.returncode != 0
+    last = stopped.stderr.strip().splitlines()[-1]
+    assert "two_stream_fitted fits its weights on held-out subjects, but dualhead on" in last
+    assert "Traceback" not in stopped.stderr
+
+
 def test_a_params_file_that_is_no_yaml_is_one_line(fresh: Workspace) -> None:
     fresh.edit("seeds: [1]", "seeds: [1")
     stopped = fresh.run("snakemake", "--cores", "2")

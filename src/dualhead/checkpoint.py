@@ -35,7 +35,7 @@ def save_checkpoint(
         config: the run's complete settings.
         layout: name of the skeleton layout.
         num_classes: of the logits.
-        selections: `last`, `best_on_test`: each with its `epoch` and `model`, a state dict.
+        selections: `last`, `best_on_validation`, `best_on_test`: each with `epoch` and `model`, a state dict.
         training: facts about the training, for metrics.json.
     """
     content = {
@@ -72,7 +72,7 @@ def load(
 
     Args:
         path: the checkpoint.
-        selection: `last`, or `best_on_test`, which the test set chose.
+        selection: `last`; `best_on_test`, which the test set chose; or `best_on_validation`.
         device: to put it on.
 
     Raises:

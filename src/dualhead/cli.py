@@ -271,7 +271,9 @@ def _train(options: argparse.Namespace) -> int | None:
 def _evaluate_options(command: argparse.ArgumentParser) -> None:
     _path(command, "checkpoint", "as `dualhead train` wrote it")
     _path(command, "store", "the dataset it was trained on")
-    _path(command, "scores", "scores.h5 to write: every test sample's, keyed by its id")
+    _path(
+        command, "scores", "scores.h5 to write: every test (and held-out) sample's, keyed by its id"
+    )
     _path(command, "metrics", "metrics.json to write")
     _path(command, "classes", "classes.csv to write: accuracy of each class")
     command.add_argument("--batch-size", type=int, default=64, help="(default: 64)")
@@ -530,7 +532,7 @@ COMMANDS: dict[str, tuple[Command, str, str, Options]] = {
     ),
     "ensemble": (
         _ensemble,
-        "sum the scores of several modalities, joined by sample id",
+        "sum the scores of several modalities, with weights given or fitted on held-out subjects",
         "dualhead ensemble --grid results/grid.json --ensemble ADDRESS --runs results/runs "
         "--scores scores.h5 --metrics metrics.json --classes classes.csv",
         _ensemble_options,

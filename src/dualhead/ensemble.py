@@ -23,7 +23,8 @@ from dualhead.scores import (
     write_scores,
 )
 
-SMALLEST = 1e-12  # probability that a logarithm is taken of: one hopeless sample decides nothing
+Floats = npt.NDArray[np.float64]
+LARGEST_SCALE = 1000.0  # of a member's scores; reached only if the sum is right on every sample
 
 
 def ensemble(
@@ -78,10 +79,9 @@ def ensemble(
 
 
 def fit_weights(members: Mapping[str, Path], fusion: str) -> dict[str, float]:
-    """Return the weights, at least 0 and 1 in sum, with the least log loss on held-out subjects.
+    """Return the weights that do best on held-out subjects: see `least_log_loss`.
 
-    These took no part in training, and the test set none in this. Log loss and not accuracy: it is
-    convex in the weights, so there is one minimum and no step to get stuck on.
+    These took no part in training, and the test set none in this.
 
     Args:
         members: modality -> its score file, with the scores of the held-out samples.
@@ -99,40 +99,36 @@ def fit_weights(members: Mapping[str, Path], fusion: str) -> dict[str, float]:
         table.values[_align(table, tables[first], f"{members[modality]} and {members[first]}")]
         for modality, table in tables.items()
     ]
-    weights = least_log_loss(values, tables[first].labels, fusion)
+    weights = least_log_loss(values, tables[first].labels)
     return dict(zip(members, weights, strict=True))
 
 
 def least_log_loss(
-    scores: Sequence[npt.NDArray[np.float32]], labels: npt.NDArray[np.int64], fusion: str
+    scores: Sequence[npt.NDArray[np.float32]], labels: npt.NDArray[np.int64]
 ) -> list[float]:
-    """Return the weights of scores, (N, classes) each, whose weighted mean has the least log loss.
+    """Return the weights, at least 0 and 1 in sum, that make the best classifier of summed scores.
+
+    It is a logistic regression with one coefficient a member: the labels' log loss under the
+    softmax of the weighted sum times a scale, least over weights and scale. The scale is free
+    because a sum of scores only ranks classes; without it, the most confident member would win.
 
     Args:
-        scores: of each member, in the same order of samples.
+        scores: of each member, (N, classes), softmax or logits, in the same order of samples.
         labels: (N,), 0-based.
-        fusion: `softmax`: the scores are probabilities; `logits`: their mean is yet to be one.
     """
     stacked = np.stack(scores).astype(np.float64)
     rows = np.arange(len(labels))
 
-    def log_loss(weights: npt.NDArray[np.float64]) -> float:
-        mean = np.tensordot(weights, stacked, 1)
-        if fusion == "logits":
-            return float(-log_softmax(mean, axis=-1)[rows, labels].mean())
-        return float(-np.log(np.maximum(mean[rows, labels], SMALLEST)).mean())
+    def log_loss(scales: Floats) -> tuple[float, Floats]:
+        logs = log_softmax(np.tensordot(scales, stacked, 1), axis=-1)
+        errors = np.exp(logs)
+        errors[rows, labels] -= 1
+        return float(-logs[rows, labels].mean()), np.tensordot(stacked, errors, 2) / len(labels)
 
-    count = len(scores)
-    found = minimize(
-        log_loss,
-        np.full(count, 1 / count),
-        method="SLSQP",
-        bounds=[(0, 1)] * count,
-        tol=1e-10,
-        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
-    )
-    weights = np.clip(found.x, 0, None)
-    return [round(float(weight), 4) for weight in weights / weights.sum()]
+    bounds = [(0, LARGEST_SCALE)] * len(scores)
+    found = minimize(log_loss, np.ones(len(scores)), jac=True, method="L-BFGS-B", bounds=bounds)
+    scales = found.x if found.x.any() else np.ones(len(scores))  # none knows anything: all alike
+    return [round(float(share), 4) for share in scales / scales.sum()]
 
 
 def _sum(

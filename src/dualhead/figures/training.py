@@ -23,10 +23,10 @@ PANELS = {
 
 SELECTION_MARKS = {
     "last": (BLUE, "o", 20, "last epoch (ours)"),
-    "best_on_validation": (INK, "s", 12, "best epoch on held-out subjects"),
     "best_on_test": (RED, "D", 18, "best epoch on the test set"),
+    "best_on_validation": (INK, "s", 6, "best epoch on held-out subjects"),
 }
-"""Color, marker, size and label of each selection; large ones lie below small ones."""
+"""Color, marker, size and label of each selection; the smaller ones are drawn above the larger."""
 
 
 def curves(inputs: Inputs) -> Figure:
