@@ -16,7 +16,15 @@ from dualhead.files import write_csv, write_json
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from dualhead.loader import split_positions
 from dualhead.params import Settings
-from dualhead.scores import Scored, Selection, fuse_heads, measure, write_classes, write_scores
+from dualhead.scores import (
+    Attention,
+    Scored,
+    Selection,
+    fuse_heads,
+    measure,
+    write_classes,
+    write_scores,
+)
 from dualhead.store import Header, Record, Store, write_store
 
 EPOCHS = 12
@@ -250,6 +258,7 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
         class_names=class_names,
         selections=selections,
         validation=validation,
+        attention=_attention(names[:8]) if config["model"]["name"] == "dualhead" else None,
     )
     write_classes(
         folder / "classes.csv", selections=selections, labels=labels, class_names=class_names
@@ -257,6 +266,17 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
     facts = _facts(config, len(names), len(class_names))
     write_json(folder / "metrics.json", {**facts, **measure(selections, labels)})
     _write_history(folder / "history.csv", config, measure(selections, labels))
+
+
+def _attention(names: list[str]) -> Attention:
+    """Return maps of 2 bodies: over 25 joints, and over 10 times of a 20-frame input."""
+    rng = np.random.default_rng(5)
+    lengths = {"frames_1": 10, "frames_2": 5, "joints_1": 25, "joints_2": 25}
+    maps = {
+        name: rng.random((len(names), 2, length), dtype=np.float32)
+        for name, length in lengths.items()
+    }
+    return Attention(names, np.tile(np.arange(20), (len(names), 1)), maps)
 
 
 def _facts(config: Settings, num_test: int, num_classes: int) -> Settings:

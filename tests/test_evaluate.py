@@ -8,12 +8,20 @@ import pytest
 import torch
 
 from dualhead import evaluate as evaluate_module
+from dualhead import params
 from dualhead.evaluate import evaluate
 from dualhead.layout import LAYOUTS
 from dualhead.loader import split_positions
 from dualhead.modalities import MODALITIES
-from dualhead.scores import read_scores, read_selections, read_validation_scores
+from dualhead.models import build_model
+from dualhead.scores import (
+    read_attention,
+    read_scores,
+    read_selections,
+    read_validation_scores,
+)
 from dualhead.store import Store
+from tests.conftest import ROOT
 from tests.tiny import load_tiny, tiny_config, train_tiny, write_tiny_store
 
 
@@ -213,3 +221,37 @@ def test_without_held_out_subjects_there_are_no_scores_of_any(trained, tmp_path)
     assert "validation" not in run(trained, tmp_path)
     with pytest.raises(ValueError, match=r"scores.h5: no scores of held-out subjects; its run"):
         read_validation_scores(tmp_path / "scores.h5", "fusion", "softmax")
+
+
+@pytest.fixture
+def attending(monkeypatch):
+    """A small DualHead-Net with attention that differs from frame to frame, in the checkpoint's stead."""
+    sizes = params.load(ROOT / "demo/params.yaml")["dualhead"]
+    torch.manual_seed(0)
+    network = build_model("dualhead", sizes, LAYOUTS["kinect20"], 3, in_channels=3, num_bodies=2)
+    for attend in network.attend_frames:
+        torch.nn.init.normal_(attend.conv.weight)
+    monkeypatch.setattr(evaluate_module, "load", lambda *_: network.eval())
+    return network
+
+
+def test_each_class_has_the_attention_over_its_first_test_recording(trained, tmp_path, attending):
+    run(trained, tmp_path)
+    found = read_attention(tmp_path / "scores.h5")
+    with Store(trained / "store.h5") as store:
+        first = {int(store.labels[i]): i for i in reversed(store.split("thirds")[1])}
+        assert found.names == [store.names[first[label]] for label in range(3)]
+        for place, index in enumerate(first[label] for label in range(3)):
+            padded = store.padded(int(index), num_frames=12)
+            joints = torch.from_numpy(MODALITIES["bone"](padded, store.layout))[None]
+            for name, values in attending.attention(joints).items():
+                np.testing.assert_allclose(found.maps[name][place], values[0], atol=1e-5)
+            frames = int(store.num_frames[index])
+            assert found.times[place].tolist() == [time % frames for time in range(12)]
+    assert read_selections(tmp_path / "scores.h5") == ["last", "best_on_test"]
+
+
+def test_a_network_without_attention_has_no_maps(trained, tmp_path):
+    run(trained, tmp_path)
+    with pytest.raises(ValueError, match=r"scores\.h5: no attention maps; the network has none"):
+        read_attention(tmp_path / "scores.h5")

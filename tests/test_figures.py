@@ -4,7 +4,7 @@ from pypdf import PdfReader
 
 from dualhead.figures import FIGURES, available, draw
 from dualhead.figures.inputs import extremes
-from dualhead.figures.strips import project
+from dualhead.figures.poses import project
 from dualhead.layout import LAYOUTS
 from tests import fake_results
 from tests.fake_results import Fake, paper_params, synthetic_params

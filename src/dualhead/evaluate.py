@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dualhead.checkpoint import load, load_checkpoint
 from dualhead.files import write_json
 from dualhead.inference import autocast, choose_device, infer, memory_error, precision
-from dualhead.loader import Split, check_store, load_split, split_positions, test_batches
+from dualhead.loader import (
+    Split,
+    check_store,
+    frame_numbers,
+    load_split,
+    make_batch,
+    split_positions,
+    test_batches,
+)
+from dualhead.models.dualhead import DualHead
 from dualhead.params import Settings
 from dualhead.progress import progress
 from dualhead.scores import (
     VALIDATION,
+    Attention,
     Heads,
     Scored,
     Selection,
@@ -56,12 +67,8 @@ def evaluate(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    content = load_checkpoint(checkpoint)
+    content = _own_checkpoint(checkpoint)
     config: Settings = content["config"]
-    if "split" not in config:
-        raise ValueError(
-            f"{checkpoint}: it names no benchmark, as converted weights do; use `dualhead predict`"
-        )
     where = choose_device(device)
     with Store(store) as source:
         check_store(source, config, store)
@@ -76,13 +83,28 @@ def evaluate(
     on_test = _score(checkpoint, test, config, epochs, batch_size)
     last = {"last": epochs["last"]}
     on_held_out = _score(checkpoint, held_out, config, last, batch_size) if held_out else None
-    write_scores(scores, **on_test._asdict(), class_names=class_names, validation=on_held_out)
-    labels, selections = on_test.labels, on_test.selections
+    maps = _attend(load(checkpoint, "last", where), test, config)
+    names, labels, selections = on_test
+    write_scores(
+        *(scores, names, labels, class_names, selections),
+        validation=on_held_out,
+        attention=maps,
+    )
     write_classes(classes, selections=selections, labels=labels, class_names=class_names)
     facts = _facts(config, content["training"], len(test), len(class_names))
     if on_held_out:
         facts |= {VALIDATION: _held_out_facts(on_held_out, subjects)}
     write_json(metrics, {**facts, **measure(selections, labels)})
+
+
+def _own_checkpoint(path: Path) -> Settings:
+    """Return what a run's checkpoint holds; converted weights are refused."""
+    content = load_checkpoint(path)
+    if "split" not in content["config"]:
+        raise ValueError(
+            f"{path}: it names no benchmark, as converted weights do; use `dualhead predict`"
+        )
+    return content
 
 
 def _held_out_facts(scored: Scored, subjects: list[int]) -> Settings:
@@ -116,6 +138,25 @@ def score_split(model: nn.Module, split: Split, config: Settings, batch_size: in
     advice = f"lower hardware.evaluate_batch_size, now {batch_size}; it changes no result"
     with memory_error(split.device, advice), precision(name), autocast(name, split.device):
         return fuse_heads(infer(model, shown), config["evaluate"]["fusion_weight"])
+
+
+def _attend(model: nn.Module, split: Split, config: Settings) -> Attention | None:
+    """Return how a network attends to each class's first test recording; None if it does not."""
+    if not (isinstance(model, DualHead) and (model.attend_frames or model.attend_joints)):
+        return None
+    first = np.unique(split.labels.numpy(), return_index=True)[1]
+    index, settings = torch.from_numpy(first), config["input"]
+    maps: dict[str, list[Tensor]] = {}
+    with precision("fp32"):
+        for one in torch.split(index, 1):  # together they would take the memory of a training step
+            batch = make_batch(
+                split, one, modality=config["modality"], settings=settings, generator=None
+            )
+            for name, values in model.attention(batch).items():
+                maps.setdefault(name, []).append(values.float().cpu())
+    names = [split.names[position] for position in first]
+    tables = {name: torch.cat(values).numpy() for name, values in maps.items()}
+    return Attention(names, frame_numbers(split, index, settings).numpy(), tables)
 
 
 def _check_network(content: Settings, source: Store, checkpoint: Path, store: Path) -> None:

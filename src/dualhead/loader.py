@@ -205,6 +205,12 @@ def test_batches(
         yield make_batch(split, index, modality=modality, settings=settings, generator=None)
 
 
+def frame_numbers(split: Split, index: Tensor, settings: Settings) -> Tensor:
+    """Return which frame of each recording stands at each time of a test batch, (B, T) int64."""
+    frames = _choose_frames(split.num_frames[index], settings, None)
+    return frames % split.num_frames[index].clamp(min=1)[:, None] if split.loops else frames
+
+
 def make_batch(
     split: Split,
     index: Tensor,

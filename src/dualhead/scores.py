@@ -21,6 +21,7 @@ Heads = Mapping[str, Mapping[str, Array]]
 
 SCHEMA = 1
 VALIDATION = "validation"  # the group of the held-out samples: a score file within the score file
+ATTENTION = "attention"  # the group of attention maps
 CLASSES_HEADER = ("selection", "head", "score", "class", "name", "count", "correct", "accuracy")
 
 
@@ -37,6 +38,14 @@ class Scored(NamedTuple):
     names: Sequence[str]
     labels: Labels  # (n,), 0-based
     selections: Mapping[str, Selection]
+
+
+class Attention(NamedTuple):
+    """How a network attended to some recordings (Eqs. 8 and 10), by the weights of the last epoch."""
+
+    names: Sequence[str]
+    times: npt.NDArray[np.int64]  # (n, T), which frame of the recording each of the network's is
+    maps: Mapping[str, Array]  # frames_1, frames_2: (n, M, T'); joints_1, joints_2: (n, M, V)
 
 
 class Scores(NamedTuple):
@@ -82,12 +91,13 @@ def fuse_heads(logits: Mapping[str, Array], weight: float) -> dict[str, dict[str
 
 def write_scores(
     path: Path,
-    *,
     names: Sequence[str],
     labels: Labels,
     class_names: Sequence[str],
     selections: Mapping[str, Selection],
+    *,
     validation: Scored | None = None,
+    attention: Attention | None = None,
 ) -> None:
     """Write a score file, whole or not at all; `validation` is what held-out samples scored."""
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -96,6 +106,32 @@ def write_scores(
         _write_samples(file, Scored(names, labels, selections))
         if validation:
             _write_samples(file.create_group(VALIDATION), validation)
+        if attention:
+            _write_attention(file.create_group(ATTENTION), attention)
+
+
+def _write_attention(group: h5py.Group, attention: Attention) -> None:
+    group.create_dataset("names", data=list(attention.names), dtype=h5py.string_dtype())
+    group["times"] = attention.times.astype(np.int32)
+    for name, values in attention.maps.items():
+        group[f"maps/{name}"] = values.astype(np.float32)
+
+
+def read_attention(path: Path) -> Attention:
+    """Return how the network attended to each class's first test recording.
+
+    Raises:
+        ValueError: if the file is no score file, or its network has no attention.
+    """
+    with _open(path) as file:
+        if ATTENTION not in file:
+            raise ValueError(
+                f"{path}: no attention maps; the network has none, or an older version wrote the "
+                "file: delete it, and `snakemake` makes it anew from the checkpoint"
+            )
+        group = file[ATTENTION]
+        maps = {name: values[:] for name, values in group["maps"].items()}
+        return Attention(list(group["names"].asstr()[:]), group["times"][:].astype(np.int64), maps)
 
 
 def _write_samples(where: h5py.Group, scored: Scored) -> None:
@@ -146,7 +182,9 @@ def _read_table(file: h5py.File, where: h5py.Group, steps: tuple[str, str, str])
     group: h5py.Group | h5py.Dataset = where
     for step in steps:
         if step not in group:
-            known = sorted(key for key in group if key not in ("names", "labels", VALIDATION))
+            known = sorted(
+                key for key in group if key not in ("names", "labels", VALIDATION, ATTENTION)
+            )
             raise ValueError(f"{file.filename}: no {step!r} in {group.name}; known there: {known}")
         group = group[step]
     epoch = where[steps[0]].attrs.get("epoch")
@@ -162,7 +200,8 @@ def _read_table(file: h5py.File, where: h5py.Group, steps: tuple[str, str, str])
 def read_selections(path: Path) -> list[str]:
     """Return the selections that a score file has, `last` first."""
     with _open(path) as file:
-        names = [name for name in file if isinstance(file[name], h5py.Group) and name != VALIDATION]
+        groups = {name for name in file if isinstance(file[name], h5py.Group)}
+        names = groups - {VALIDATION, ATTENTION}
     return sorted(names, key=lambda name: (name != "last", name))
 
 

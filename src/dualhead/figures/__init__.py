@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from dualhead.cells import runs_of
 from dualhead.figures.ablation import parameters
+from dualhead.figures.attention import attention
 from dualhead.figures.classes import class_gain, confusion, heads
 from dualhead.figures.inputs import Inputs
 from dualhead.figures.network import network
@@ -26,6 +27,7 @@ FIGURES: Mapping[str, Callable[[Inputs], Figure]] = {
     "heads": heads,
     "confusion": confusion,
     "strips": strips,
+    "attention": attention,
     "parameters": parameters,
     "selection": selection,
 }
@@ -56,7 +58,8 @@ def available(grid: Settings) -> list[str]:
     """Return the figures whose runs the grid's tables ask for."""
     inputs = Inputs(grid, Path(), Path())
     asked = inputs.benchmark_cells()
-    models = {run["model"]["name"] for _, run in runs_of(grid, inputs.cell())}
+    networks = [run["model"] for _, run in runs_of(grid, inputs.cell())]
+    models = {network["name"] for network in networks}
     is_single = inputs.choice["stream"] in MODALITY_NAMES
     possible = {
         "network": "dualhead" in models,
@@ -65,5 +68,13 @@ def available(grid: Settings) -> list[str]:
         "class_gain": {inputs.cell(), inputs.cell("baseline")} <= set(asked),
         "confusion": inputs.cell() in asked,
         "strips": inputs.cell() in asked,
+        "attention": is_single and any(map(_attends, networks)),
     }
     return [name for name in FIGURES if possible.get(name, True)]
+
+
+def _attends(network: Settings) -> bool:
+    """Say whether a network has attention that can be drawn."""
+    return any(
+        network.get(f"{kind}_attention", "none") != "none" for kind in ("temporal", "spatial")
+    )

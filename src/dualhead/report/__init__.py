@@ -33,6 +33,10 @@ CAPTIONS: Mapping[str, str] = {
     "strips": "Test recordings over time (frame numbers below), with the scores of {variant}"
     "{and_of_baseline} for the true class and for the one it is confused with (the paper's "
     "Figures 1 and 6). Chosen where the gain is largest: examples, not evidence.",
+    "attention": "What {variant} attends to, {stream}, on {benchmark}. Joints: the larger and darker, "
+    "the more spatial attention (mean of both blocks, over the range that stands beside the "
+    "name). Frames: temporal attention of what enters the coarse blocks. Each class's first test "
+    "recording was asked; shown are those over which temporal attention varies most.",
     "parameters": "Accuracy with 95 % interval, and parameters, of every variant: {stream}, "
     "{benchmark}.",
     "selection": "What choosing the epoch on the test set gains over taking the last one. The "
