@@ -1,7 +1,6 @@
 """The whole pipeline with the real `dualhead`: from synthetic recordings to the PDF."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +9,18 @@ import pytest
 from pypdf import PdfReader
 
 pytestmark = pytest.mark.workflow
+FITTED = "two_stream_fitted]"
 
 
 @pytest.fixture(scope="module")
 def tiny(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace that went from synthetic recordings to its PDF, with the real `dualhead`."""
     folder = tmp_path_factory.mktemp("tiny")
-    shutil.copy(root / "tests/params.yaml", folder)
+    text = (root / "tests/params.yaml").read_text()
+    for old, new in (("variant: dualhead\n", "variant: held_out\n"), ("two_stream]", FITTED)):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "params.yaml").write_text(text)
     done = run_tiny(root, folder)
     assert done.returncode == 0, done.stderr
     return folder
@@ -39,11 +43,19 @@ def test_recordings_become_a_report(tiny: Path) -> None:
 
 def test_every_run_of_the_grid_is_scored(tiny: Path) -> None:
     grid = json.loads((tiny / "results/grid.json").read_text())
-    assert (len(grid["runs"]), len(grid["ensembles"])) == (8, 2)
+    assert (len(grid["runs"]), len(grid["ensembles"])) == (10, 2)
     for address in [f"runs/{run}" for run in grid["runs"]]:
         metrics = json.loads((tiny / "results" / address / "metrics.json").read_text())
         assert 0 <= metrics["last"]["fusion"]["softmax"]["top1"] <= 100
         assert not (tiny / "results" / address / "state.pt").exists()
+
+
+def test_weights_are_fitted_on_subjects_that_did_not_train(tiny: Path) -> None:
+    for path in (tiny / "results/ensembles").rglob("metrics.json"):
+        metrics = json.loads(path.read_text())
+        assert metrics["weights_fitted"] is True
+        assert sum(metrics["weights"].values()) == pytest.approx(1, abs=1e-3)
+        assert {"last", "best_on_validation", "best_on_test"} < set(metrics)
 
 
 def test_the_real_workflow_runs_once(root: Path, tiny: Path) -> None:

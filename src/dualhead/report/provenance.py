@@ -12,6 +12,7 @@ from dualhead.params import Settings
 from dualhead.published import benchmark_title
 from dualhead.report.runs import Grid, Run, grouped, listed, made, number, table, without_repeats
 
+OTHER_EPOCHS = {"best_on_validation": "Best on val.", "best_on_test": "Best on test"}
 COST = ("train_seconds", "train_samples_per_second", "peak_memory_mb")
 
 
@@ -106,12 +107,13 @@ def duration(seconds: float) -> str:
 def provenance(runs: Sequence[Run]) -> Settings:
     """Return a row for each run that was made: address, epochs, result, code, environment."""
     environments = list(dict.fromkeys(_environment(metrics) for _, metrics in made(runs)))
+    others = [key for key in OTHER_EPOCHS if any(metrics.get(key) for _, metrics in made(runs))]
     rows = [
         [
             run.address,
             number(run.result.accuracy("top1"), "{:.2f}") if run.result else "",
             metrics["last"]["epoch"],
-            metrics.get("best_on_test", {}).get("epoch", ""),
+            *(metrics.get(key, {}).get("epoch", "") for key in others),
             f"{metrics['final_loss']:.4f}",
             duration(metrics["train_seconds"]),
             metrics["git"] or "none",
@@ -119,7 +121,8 @@ def provenance(runs: Sequence[Run]) -> Settings:
         ]
         for run, metrics in made(runs)
     ]
-    columns = [("Run", "left"), ("Top-1", "right"), ("Epoch", "right"), ("Best on test", "right")]
+    columns = [("Run", "left"), ("Top-1", "right"), ("Epoch", "right")]
+    columns += [(OTHER_EPOCHS[key], "right") for key in others]
     columns += [("Final loss", "right"), ("Time", "right"), ("Commit", "left"), ("Env.", "left")]
     names = [[chr(ord("A") + index), text] for index, text in enumerate(environments)]
     missing = [
