@@ -9,7 +9,7 @@ FLOORS = (
     "params layout metrics statistics files progress locks gpu recovery",
     "denoise normalize modalities graph download",
     "datasets store scores models synthesize",
-    "prepare loader complexity checkpoint inference",
+    "prepare loader complexity checkpoint inference distributed",
     "train evaluate ensemble predict housekeeping workspace",
     "cells published printing tables figures report",
     "cli",
@@ -18,7 +18,7 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.spl
 ONLY = {
     "h5py": {"store", "scores"},
     "torch": {
-        *("models", "loader", "complexity", "checkpoint", "inference"),
+        *("models", "loader", "complexity", "checkpoint", "inference", "distributed"),
         *("train", "evaluate", "predict"),
     },
 }

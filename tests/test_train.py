@@ -130,7 +130,7 @@ def test_the_second_signal_acts_as_it_always_did(folder, config):
     handlers = {number: signal.getsignal(number) for number in train_module.STOP_SIGNALS}
     with train_module.stop_requests() as stop:
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert stop == [signal.SIGUSR1]
+        assert stop() == signal.SIGUSR1
         assert handlers == {number: signal.getsignal(number) for number in handlers}
 
 

@@ -10,7 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
 from dualhead import params as params_module
@@ -243,6 +244,8 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     _path(command, "history", "a CSV row an epoch (default: beside the output)", required=False)
     _path(command, "state", "what a killed training resumes from (default: beside)", required=False)
     command.add_argument("--evaluate-batch-size", type=int, default=64, help="(default: 64)")
+    text = "how many train it together, sharing each batch; on a CPU, processes (default: 1)"
+    command.add_argument("--gpus", type=int, default=1, help=text)
     _compute_options(command)
 
 
@@ -250,22 +253,34 @@ def _train(options: argparse.Namespace) -> int | None:
     from dualhead.locks import lock_one
     from dualhead.train import train
 
-    settings = params_module.read_yaml(options.config)
+    work = partial(
+        train,
+        params_module.read_yaml(options.config),
+        options.store,
+        options.output,
+        history=options.history or options.output.with_name("history.csv"),
+        state=options.state or options.output.with_name("state.pt"),
+        evaluate_batch_size=options.evaluate_batch_size,
+        threads=options.threads and max(options.threads // options.gpus, 1),
+    )
     existed = options.output.exists()
     with lock_one([options.config], f"another process, which trains {options.output} already"):
         if options.output.exists() and not existed:
             return 0  # the other process has made it
+        if options.gpus > 1:
+            return _train_shared(work, options)
         with _claimed_device(options) as device:
-            return train(
-                settings,
-                options.store,
-                options.output,
-                history=options.history or options.output.with_name("history.csv"),
-                state=options.state or options.output.with_name("state.pt"),
-                device=device,
-                evaluate_batch_size=options.evaluate_batch_size,
-                threads=options.threads,
-            )
+            return work(device=device)
+
+
+def _train_shared(work: Callable[..., int], options: argparse.Namespace) -> int:
+    """Train on several devices, each claimed for itself."""
+    from dualhead.distributed import run_shared
+    from dualhead.train import stop_requests
+
+    with ExitStack() as claims, stop_requests() as requested:
+        devices = [claims.enter_context(_claimed_device(options)) for _ in range(options.gpus)]
+        return run_shared(work, devices, requested)
 
 
 def _evaluate_options(command: argparse.ArgumentParser) -> None:

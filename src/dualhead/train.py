@@ -29,6 +29,7 @@ from torch.nn.functional import cross_entropy, softmax
 
 from dualhead.checkpoint import save_checkpoint
 from dualhead.complexity import count_macs, count_parameters
+from dualhead.distributed import ALONE, Requested, Share
 from dualhead.evaluate import score_split
 from dualhead.files import replacing, write_csv
 from dualhead.inference import (
@@ -98,6 +99,7 @@ class Training:
         peak_memory: megabytes.
         counted_at: up to when `all_seconds` counts, by time.monotonic.
         saved_at: when the state was last written, by time.monotonic.
+        share: which part of each batch this process computes.
     """
 
     model: nn.Module
@@ -114,6 +116,7 @@ class Training:
     peak_memory: float = 0.0
     counted_at: float = field(default_factory=time.monotonic)
     saved_at: float = field(default_factory=time.monotonic)
+    share: Share = ALONE
 
 
 def train(
@@ -126,6 +129,8 @@ def train(
     device: str,
     evaluate_batch_size: int,
     threads: int | None = None,
+    share: Share = ALONE,
+    requested: Requested | None = None,
 ) -> int:
     """Train a run's network and write its checkpoint and history.
 
@@ -138,6 +143,8 @@ def train(
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         evaluate_batch_size: samples in memory at once where they are only scored.
         threads: of torch on the CPU; None leaves torch's own choice.
+        share: of each batch, where several processes train together (`distributed.run_shared`).
+        requested: says which signal asked to end; None notes this process's own signals.
 
     Returns:
         0, or `REQUEUE` if SIGTERM or SIGUSR1 came and the state was saved.
@@ -148,42 +155,51 @@ def train(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    _check_settings(config)
+    _check_settings(config, share)
     where = choose_device(device)
     with Store(store) as source:
         check_store(source, config, store)
         splits = _load_splits(source, config, where)
-        run = begin(config, source, where)
+        run = begin(config, source, where, share)
         resume(run, state, config, where)
-        with precision(config["train"]["precision"]), stop_requests() as stop:
+        share.wait()  # for all to have read the state
+        with precision(config["train"]["precision"]), stop_requests(requested) as stop:
             size = evaluate_batch_size
             finished = _train_epochs(run, config, splits, size, state=state, stop=stop)
-        if not finished:
-            return _stopped(run, state, stop[0])
-        save_checkpoint(
-            output,
-            config=config,
-            layout=source.layout.name,
-            num_classes=source.num_classes,
-            selections=_selections(run),
-            training=_facts(run, config, source, where),
-        )
-    header = list(run.history[-1])
-    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
-    state.unlink(missing_ok=True)
+            if not finished:
+                return _stopped(run, state, stop())
+        if share.rank == 0:
+            _write_results(run, config, source, output, history)
+            state.unlink(missing_ok=True)
     return 0
 
 
+def _write_results(
+    run: Training, config: Settings, store: Store, output: Path, history: Path
+) -> None:
+    save_checkpoint(
+        output,
+        config=config,
+        layout=store.layout.name,
+        num_classes=store.num_classes,
+        selections=_selections(run),
+        training=_facts(run, config, store),
+    )
+    header = list(run.history[-1])
+    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
+
+
 def _stopped(run: Training, state: Path, number: int) -> int:
-    saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
-    print(saved, file=sys.stderr, flush=True)
+    if run.share.rank == 0:
+        saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
+        print(saved, file=sys.stderr, flush=True)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     return REQUEUE
 
 
-def _check_settings(config: Settings) -> None:
-    """Refuse numbers that make no training."""
+def _check_settings(config: Settings, share: Share) -> None:
+    """Refuse numbers that make no training, and more processes than there is work for."""
     settings, frames = config["train"], config["input"]
     for key in ("epochs", "batch_size", "forward_batch_size", "passes", "evaluate_every"):
         if settings[key] < 1:
@@ -192,6 +208,13 @@ def _check_settings(config: Settings) -> None:
         raise ValueError(
             f"input.random_crop: {frames['random_crop']} frames cannot be cut from the "
             f"{frames['num_frames']} of input.num_frames"
+        )
+    parts = settings["forward_batch_size"], settings["batch_size"] % settings["forward_batch_size"]
+    if any(0 < part < share.size for part in parts):
+        raise ValueError(
+            f"hardware.gpus_per_training: {share.size} processes cannot share parts of a batch of "
+            f"{' and '.join(str(part) for part in parts if part)} samples; use fewer GPUs, or let "
+            "train.forward_batch_size divide train.batch_size"
         )
 
 
@@ -219,7 +242,7 @@ def _load_splits(store: Store, config: Settings, device: torch.device) -> dict[s
     return splits
 
 
-def begin(config: Settings, store: Store, device: torch.device) -> Training:
+def begin(config: Settings, store: Store, device: torch.device, share: Share = ALONE) -> Training:
     """Return a training at its beginning, which the seed decides."""
     torch.manual_seed(config["seed"])
     settings = {key: value for key, value in config["model"].items() if key != "name"}
@@ -231,10 +254,12 @@ def begin(config: Settings, store: Store, device: torch.device) -> Training:
         in_channels=store.layout.num_coordinates,
         num_bodies=store.max_bodies,
     ).to(device)
+    share.synchronize(model)
     return Training(
         model=model,
         optimizer=make_optimizer(model, config["train"]),
         generator=Generator().manual_seed(config["seed"]),
+        share=share,
     )
 
 
@@ -269,27 +294,31 @@ def training_step(
     """Take one step on the samples `index`; return its loss, each head's, and the percentage right.
 
     Gradients are accumulated over parts of `forward_batch_size`, weighted by their share of the
-    batch; batch statistics are those of a part.
+    batch; batch statistics are those of a part. Of each part every process makes the whole batch,
+    so that all draw the same numbers, and computes its share.
     """
     settings = config["train"]
     run.optimizer.zero_grad()
     total: dict[str, Tensor] = {}
     for part in torch.split(index, settings["forward_batch_size"]):
+        own = run.share.own(len(part))
         batch = make_batch(
             split,
             part,
             modality=config["modality"],
             settings=config["input"],
             generator=run.generator,
-        )
-        labels = send(split.labels[part], split.device)
+        )[own]
+        labels = send(split.labels[part[own]], split.device)
         with autocast(settings["precision"], split.device):
             logits = head_logits(network, batch)
         record = _losses(logits, labels, settings["loss"])
-        share = len(part) / len(index)
-        (share * record["loss"]).backward()  # type: ignore[no-untyped-call]
+        weight = len(labels) / len(index)
+        (weight * record["loss"]).backward()  # type: ignore[no-untyped-call]
         record["train_top1"] = _accuracy(logits, labels, config["evaluate"]["fusion_weight"])
-        total = {key: total.get(key, 0) + share * value.detach() for key, value in record.items()}
+        total = {key: total.get(key, 0) + weight * value.detach() for key, value in record.items()}
+    gradients = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
+    run.share.add_up([*gradients, *total.values()])
     run.optimizer.step()
     return total
 
@@ -316,19 +345,19 @@ def _train_epochs(
     evaluate_batch_size: int,
     *,
     state: Path,
-    stop: list[int],
+    stop: Requested,
 ) -> bool:
     """Train until the last epoch is done; False if a stop was asked for, with the state saved."""
     settings = config["train"]
     network: Network = torch.compile(run.model) if settings["compile"] else run.model
     while run.epoch < settings["epochs"]:
-        _train_epoch(run, network, splits["training"], config, state=state, stop=stop)
-        if stop:
+        if _train_epoch(run, network, splits["training"], config, state=state, stop=stop):
             save_state(run, state, config)
             return False
         _finish_epoch(run, splits, config, evaluate_batch_size)
         save_state(run, state, config)
-        print(_epoch_line(run, settings), file=sys.stderr, flush=True)
+        if run.share.rank == 0:
+            print(_epoch_line(run, settings), file=sys.stderr, flush=True)
     return True
 
 
@@ -343,9 +372,9 @@ def _train_epoch(
     config: Settings,
     *,
     state: Path,
-    stop: list[int],
-) -> None:
-    """Take the remaining steps of the running epoch, or those up to a stop."""
+    stop: Requested,
+) -> bool:
+    """Take the remaining steps of the running epoch, or those up to a stop; say whether one came."""
     settings = config["train"]
     if not len(run.order):
         sizes = len(split), settings["batch_size"], settings["passes"]
@@ -355,6 +384,7 @@ def _train_epoch(
         group["lr"] = rate
     run.model.train()
     _count_time(run)
+    stopped = False
     with memory_error(split.device, _memory_advice(settings)):
         for index in _show(run, settings):
             run.records.append(training_step(run, network, split, index, config))
@@ -364,10 +394,11 @@ def _train_epoch(
                 refuse_divergence(run)
             if time.monotonic() - run.saved_at > SAVE_SECONDS:
                 save_state(run, state, config)
-            if stop:
+            if stopped := run.share.any(bool(stop())):
                 break
     refuse_divergence(run)
     run.seconds += _count_time(run)
+    return stopped
 
 
 def _seconds_left(run: Training, settings: Settings) -> float:
@@ -378,6 +409,8 @@ def _seconds_left(run: Training, settings: Settings) -> float:
 def _show(run: Training, settings: Settings) -> Iterator[Tensor]:
     """Yield the remaining batches of the running epoch, with a progress bar."""
     steps = run.order[len(run.records) :]
+    if run.share.rank:
+        return iter(steps)
     return progress(
         steps,
         total=len(steps),
@@ -435,7 +468,8 @@ def _finish_epoch(
     rate = float(run.optimizer.param_groups[0]["lr"])
     run.epoch += 1
     row = {"epoch": run.epoch, "learning_rate": rate, **means}
-    if run.epoch % settings["evaluate_every"] == 0 or run.epoch == settings["epochs"]:
+    due = run.epoch % settings["evaluate_every"] == 0 or run.epoch == settings["epochs"]
+    if due and run.share.rank == 0:
         for part in [part for part in EVALUATED if part in splits]:
             row |= _accuracies(run.model, splits[part], part, config, batch_size)
             _keep_best(run, f"best_on_{part}", row[f"{part}_fusion_top1"])
@@ -492,8 +526,11 @@ def _evaluated_text(row: dict[str, float], part: str) -> str:
 
 
 @contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Yield a list that a SIGTERM, SIGUSR1 or SIGINT is put into; a second one acts as ever."""
+def stop_requests(told: Requested | None = None) -> Iterator[Requested]:
+    """Yield what returns the SIGTERM, SIGUSR1 or SIGINT that came, or 0; a second one acts as ever.
+
+    Where it is `told` by others, the signals are left alone.
+    """
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     received: list[int] = []
 
@@ -505,19 +542,24 @@ def stop_requests() -> Iterator[list[int]]:
         received.append(number)
         restore()
 
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may handle signals
+    def first() -> int:
+        return received[0] if received else 0
+
+    if told or threading.current_thread() is not threading.main_thread():
+        yield told or first  # only the main thread may handle signals
         return
     for number in STOP_SIGNALS:
         signal.signal(number, note)
     try:
-        yield received
+        yield first
     finally:
         restore()
 
 
 def save_state(run: Training, path: Path, config: Settings) -> None:
     """Write all that a later process needs to go on in the same bits, whole or not at all."""
+    if run.share.rank:
+        return  # the first process has the same
     if run.records:
         refuse_divergence(run)
     _count_time(run)
@@ -587,8 +629,9 @@ def _selections(run: Training) -> dict[str, Settings]:
     return {"last": {"epoch": run.epoch, "model": _weights(run)}, **best}
 
 
-def _facts(run: Training, config: Settings, store: Store, device: torch.device) -> Settings:
+def _facts(run: Training, config: Settings, store: Store) -> Settings:
     """Return what the checkpoint tells of its training."""
+    device = next(run.model.parameters()).device
     frames, layout = config["input"]["num_frames"], store.layout
     shape = (1, layout.num_coordinates, frames, layout.num_joints, store.max_bodies)
     return {
@@ -596,7 +639,7 @@ def _facts(run: Training, config: Settings, store: Store, device: torch.device) 
         "seconds": round(run.all_seconds, 3),
         "samples_per_second": round(run.samples / run.seconds, 3),
         "final_loss": run.history[-1]["loss"],
-        "device": _device_name(device),
+        "device": _device_name(device, run.share),
         "peak_memory_mb": round(run.peak_memory, 1),
         "parameters": count_parameters(run.model),
         "gmacs": count_macs(run.model, shape) / 1e9,
@@ -609,10 +652,11 @@ def _facts(run: Training, config: Settings, store: Store, device: torch.device) 
     }
 
 
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+def _device_name(device: torch.device, share: Share) -> str:
+    on_gpu = device.type == "cuda"
+    cpu = f"CPU, {torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if on_gpu else cpu
+    return name if share.size == 1 else f"{share.size} x {name}"
 
 
 def _peak_memory(device: torch.device) -> float:

@@ -137,12 +137,12 @@ GRID_FILE = "results/grid.json"
 FIGURES = workspace.figure_names(GRID)
 HARDWARE = PARAMS["hardware"]
 GPUS = 0 if HARDWARE["device"] == "cpu" else len(visible_gpus(os.environ))
-ON_GPUS = GPUS * HARDWARE["trainings_per_gpu"]
+ON_GPUS = GPUS * HARDWARE["trainings_per_gpu"] // HARDWARE["gpus_per_training"]
 
 workspace.write_if_changed(Path(GRID_FILE), GRID)
 shell.prefix(f'PATH="$PATH:{Path(sys.executable).parent}"; ')  # where `dualhead` is
 if GPUS and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", ON_GPUS)
+    workflow.register_resource("gpu", GPUS * HARDWARE["trainings_per_gpu"])
 held = recovery.hold(Path(".snakemake")) if workflow.is_main_process else None
 
 

@@ -41,10 +41,11 @@ rule train:
         "results/logs/train/{run}.tsv"
     threads: lambda wildcards: train_threads()
     resources:
-        gpu=1,
+        gpu=HARDWARE["gpus_per_training"],
         mem_mb=16000,
         runtime=1440,
     params:
+        gpus=HARDWARE["gpus_per_training"],
         device=HARDWARE["device"],
         shared=HARDWARE["trainings_per_gpu"],
         evaluate_batch_size=HARDWARE["evaluate_batch_size"],
@@ -53,7 +54,7 @@ rule train:
     shell:
         "exec dualhead train --config {input.config:q} --store {input.store:q}"
         " --output {output.checkpoint:q} --history {output.history:q}"
-        " --device {params.device:q} --trainings-per-gpu {params.shared}"
+        " --device {params.device:q} --trainings-per-gpu {params.shared} --gpus {params.gpus}"
         " --evaluate-batch-size {params.evaluate_batch_size} --threads {threads} > {log:q} 2>&1"
 
 
