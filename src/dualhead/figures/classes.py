@@ -95,16 +95,39 @@ def _mark_gap(axes: Axes, num_shown: int, num_classes: int) -> None:
 
 
 def confusion(inputs: Inputs) -> Figure:
-    """Draw which class was taken for which, and the pairs that are confused most."""
+    """Draw which class was taken for which, the pairs that are confused most, and those resolved.
+
+    Resolved are those that the baseline confuses more often than ours, the largest gain first.
+    """
     scores = inputs.scores(inputs.cell("variant"), "confusion")
-    shares = _confusion(scores)
-    names = scores[0].class_names
-    figure = new_figure(3.5)
-    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    _matrix(left, shares, names)
-    _pairs(right, inputs, shares, names)
-    figure.legend(loc="outside lower right", ncols=2)
+    shares, names = _confusion(scores), scores[0].class_names
+    theirs = None
+    if (baseline := inputs.cell("baseline")) in inputs.benchmark_cells():
+        theirs = _confusion(inputs.scores(baseline, "confusion"))
+    figure = new_figure(3.9)
+    grid = figure.add_gridspec(2 if theirs is not None else 1, 2, width_ratios=(1.15, 1))
+    _matrix(figure.add_subplot(grid[:, 0]), shares, names)
+    most = figure.add_subplot(grid[0, 1])
+    count = PAIRS if theirs is None else PAIRS // 2
+    _pairs(most, inputs, (shares, theirs), names, _largest(shares, count))
+    most.set_title(f"Most confused: true {ARROW} predicted", loc="right", fontsize=8.5)
+    if theirs is not None:
+        resolved = figure.add_subplot(grid[1, 1], sharex=most)
+        _pairs(resolved, inputs, (shares, theirs), names, _largest(theirs - shares, count))
+        title = f"Confused less than by {model_title(inputs.choice['baseline'])}"
+        resolved.set_title(title, loc="right", fontsize=8.5)
+        most.set_xlabel("")
+    handles, labels = most.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=2)
     return figure
+
+
+def _largest(values: Floats, count: int) -> list[tuple[int, int]]:
+    """Return the rows and columns of the largest values above 0 off the diagonal."""
+    off_diagonal = values - np.diag(np.diag(values))
+    order = np.argsort(-off_diagonal, axis=None, kind="stable")[:count]
+    pairs = [(int(cell) // len(values), int(cell) % len(values)) for cell in order]
+    return [pair for pair in pairs if off_diagonal[pair] > 0]
 
 
 def _confusion(scores: Sequence[Scores]) -> Floats:
@@ -148,27 +171,27 @@ def _class_ticks(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(ticks, labels, rotation=0, fontsize=size)
 
 
-def _pairs(axes: Axes, inputs: Inputs, shares: Floats, names: Sequence[str]) -> None:
-    """List the pairs that are confused most, beside the baseline's share of the same confusion."""
-    off_diagonal = shares - np.diag(np.diag(shares))
-    order = np.argsort(-off_diagonal, axis=None, kind="stable")[:PAIRS]
-    pairs = [(int(cell) // len(names), int(cell) % len(names)) for cell in order]
-    pairs = [pair for pair in pairs if off_diagonal[pair] > 0]
+def _pairs(
+    axes: Axes,
+    inputs: Inputs,
+    shares: tuple[Floats, Floats | None],
+    names: Sequence[str],
+    pairs: Sequence[tuple[int, int]],
+) -> None:
+    """List pairs of classes: how often ours, and the baseline, takes the one for the other."""
+    ours, theirs = shares
     places = -np.arange(len(pairs))
-    ours = [shares[pair] for pair in pairs]
-    axes.barh(places, ours, color=BLUE, height=0.6, label=model_title(inputs.choice["variant"]))
-    if (baseline := inputs.cell("baseline")) in inputs.benchmark_cells():
-        theirs = _confusion(inputs.scores(baseline, "confusion"))
+    label = model_title(inputs.choice["variant"])
+    axes.barh(places, [ours[pair] for pair in pairs], color=BLUE, height=0.6, label=label)
+    if theirs is not None:
         points = [theirs[pair] for pair in pairs]
-        title = model_title(inputs.choice["baseline"])
-        axes.scatter(points, places, color=RED, marker="D", s=18, label=title, zorder=3, **OUTLINE)
+        label = model_title(inputs.choice["baseline"])
+        axes.scatter(points, places, color=RED, marker="D", s=18, label=label, zorder=3, **OUTLINE)
     labels = [
         f"{shorten(names[true], 16)} {ARROW} {shorten(names[taken], 16)}" for true, taken in pairs
     ]
     axes.set_yticks(places, labels, fontsize=7)
-    axes.set_xlabel("% of the true class")
-    axes.set_title(f"Most confused: true {ARROW} predicted", loc="right")
-    axes.set(ylim=(0.6 - max(len(pairs), PAIRS // 2), 0.6))
+    axes.set(xlabel="% of the true class", ylim=(0.6 - max(len(pairs), PAIRS // 2), 0.6))
     grid_lines(axes)
 
 

@@ -280,5 +280,7 @@ def names(grid: Grid, published: Settings) -> dict[str, str]:
     known |= {"and_of_baseline": "", "beside_baseline": ""}
     if baseline in cells(grid):
         known["and_of_baseline"] = f" and of {variants['baseline']}"
-        known["beside_baseline"] = f", beside the same confusion of {variants['baseline']}"
+        known["beside_baseline"] = (
+            f", beside {variants['baseline']}'s share, and those that it confuses more"
+        )
     return variants | known
