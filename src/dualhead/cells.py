@@ -112,13 +112,22 @@ def _read_metrics(path: Path, cell: Cell, seed: str) -> Settings:
     return metrics
 
 
+def selections_of(metrics: Settings) -> list[str]:
+    """Return the selections that a metrics.json has accuracies of, `last` first."""
+    return [key for key, value in metrics.items() if isinstance(value, dict) and "fusion" in value]
+
+
 def runs_of(grid: Settings, cell: Cell) -> Iterator[tuple[str, Settings]]:
     """Yield the address and settings of each run behind a cell; an ensemble has several."""
     for address in addresses(grid, cell).values():
-        kind, _, identity = address.partition("/")
-        members = grid[kind][identity]["members"].values() if kind == "ensembles" else [identity]
-        for member in members:
+        for member in members_of(grid, address):
             yield member, grid["runs"][member]
+
+
+def members_of(grid: Settings, address: str) -> list[str]:
+    """Return the runs that an ensemble sums; of a run, itself."""
+    kind, _, identity = address.partition("/")
+    return list(grid[kind][identity]["members"].values()) if kind == "ensembles" else [identity]
 
 
 def read_result_scores(results: Path, result: Result, selection: str = "last") -> Scores:

@@ -477,18 +477,65 @@ def _report(options: argparse.Namespace) -> None:
     )
 
 
+def _workspace_options(command: argparse.ArgumentParser) -> None:
+    """Where a workspace keeps its grid and results, unless told otherwise."""
+    for name, default, text in (
+        ("grid", "results/grid.json", "of the workspace; `snakemake -n` writes it"),
+        ("results", "results", "the folder that holds runs/ and ensembles/"),
+    ):
+        help_text = f"{text} (default: {default})"
+        command.add_argument(
+            f"--{name}", type=Path, default=Path(default), metavar="PATH", help=help_text
+        )
+
+
+def _explain_options(command: argparse.ArgumentParser) -> None:
+    text = (
+        "table, benchmark, variant and stream, as far as needed; or a run's or ensemble's address"
+    )
+    command.add_argument("cell", nargs="+", help=text)
+    _workspace_options(command)
+    _path(command, "published", "the papers' numbers, to show theirs too", required=False)
+    text = "every setting, not only those that are not the defaults"
+    command.add_argument("--settings", action="store_true", help=text)
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from dualhead.explain import explain
+
+    published = params_module.read_yaml(options.published) if options.published else None
+    print(
+        explain(
+            _read_grid(options.grid),
+            options.results,
+            "/".join(options.cell),
+            published=published,
+            complete=options.settings,
+        )
+    )
+
+
+def _read_grid(path: Path) -> Settings:
+    """Return a workspace's grid; say where to look for one if there is none."""
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; run it in a workspace, where `snakemake -n` wrote it"
+        )
+    return _read_json(path)
+
+
 def _status_options(command: argparse.ArgumentParser) -> None:
-    _grid_options(command)
+    _workspace_options(command)
 
 
 def _status(options: argparse.Namespace) -> None:
     from dualhead.housekeeping import show_status
 
-    show_status(_read_json(options.grid), options.results)
+    show_status(_read_grid(options.grid), options.results)
 
 
 def _gc_options(command: argparse.ArgumentParser) -> None:
-    _grid_options(command)
+    _workspace_options(command)
     text = "really remove; without it only the list is printed"
     command.add_argument("--remove", action="store_true", help=text)
 
@@ -496,7 +543,7 @@ def _gc_options(command: argparse.ArgumentParser) -> None:
 def _gc(options: argparse.Namespace) -> None:
     from dualhead.housekeeping import collect_garbage
 
-    collect_garbage(_read_json(options.grid), options.results, remove=options.remove)
+    collect_garbage(_read_grid(options.grid), options.results, remove=options.remove)
 
 
 Options = Callable[[argparse.ArgumentParser], None]
@@ -592,16 +639,22 @@ COMMANDS: dict[str, tuple[Command, str, str, Options]] = {
         "snakemake --cores all reproduce_tables   # which calls this with all its paths",
         _report_options,
     ),
+    "explain": (
+        _explain,
+        "tell everything behind one number of a table",
+        "dualhead explain table1/joint/ntu60_xsub",
+        _explain_options,
+    ),
     "status": (
         _status,
         "show which runs are done, running (with time left) and waiting",
-        "dualhead status --grid results/grid.json --results results",
+        "dualhead status",
         _status_options,
     ),
     "gc": (
         _gc,
         "list, and on request remove, runs that no params.yaml asks for",
-        "dualhead gc --grid results/grid.json --results results",
+        "dualhead gc --remove",
         _gc_options,
     ),
 }

@@ -22,7 +22,7 @@ def settings_tables(grid: Grid, runs: Sequence[Run]) -> Settings:
         (run for run in runs if run.config["variant"] == grid["figures"]["variant"]), runs[0]
     )
     reference = flat(base.config)
-    rows = [[key, _value(value)] for key, value in reference.items() if "." in key]
+    rows = [[key, value_text(value)] for key, value in reference.items() if "." in key]
     half = -(-len(rows) // 2)
     pairs = [
         [*left, *right] for left, right in zip(rows[:half], [*rows[half:], ["", ""]], strict=False)
@@ -31,7 +31,7 @@ def settings_tables(grid: Grid, runs: Sequence[Run]) -> Settings:
     for (benchmark, variant), group in grouped(runs, _kind_of_run).items():
         own = flat(group[0].config)
         changes = [
-            f"{key}: {_value(own.get(key, 'none'))}"
+            f"{key}: {value_text(own.get(key, 'none'))}"
             for key in {**reference, **own}
             if "." in key and own.get(key) != reference.get(key) and key in own
         ]
@@ -56,7 +56,8 @@ def flat(settings: Settings, prefix: str = "") -> Settings:
     return found
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """Return a setting as a reader says it: `yes`, `40, 60`."""
     if isinstance(value, list):
         return listed(map(str, value)) or "none"
     return (
