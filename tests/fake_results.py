@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from dualhead import params
+from dualhead.datasets import DATASETS
 from dualhead.ensemble import ensemble
 from dualhead.files import write_csv, write_json
 from dualhead.layout import LAYOUTS, SkeletonLayout
@@ -160,13 +161,11 @@ def _write_store(path: Path, store: Settings, classes: int, num_test: int) -> No
         fingerprint="0123456789abcdef",
         counts=lambda: counts,
     )
-    splits = ("xsub", "xview", "xset", "val")
-    write_store(
-        path,
-        _records(layout, classes, num_test),
-        header=header,
-        splits=dict.fromkeys(splits, lambda meta: (meta["subject"] > 1).astype(np.int8)),
-    )
+    dataset = DATASETS[store["kind"]]
+    records = _records(layout, classes, num_test, dataset.meta_columns)
+    first = next(iter(dataset.splits.values()))
+    splits = dict.fromkeys(("xsub", "xview", "xset", "val"), first) | dict(dataset.splits)
+    write_store(path, records, header=header, splits=splits)
     rows = [("S001C001P001R001A001", "", "unreadable", "the file ends in frame 3")]
     rows += [
         (f"S001C001P001R001A00{index}", "72057594037931101", "third_body", "weakest of three")
@@ -175,15 +174,28 @@ def _write_store(path: Path, store: Settings, classes: int, num_test: int) -> No
     write_csv(path.with_suffix(".dropped.csv"), ("name", "body", "reason", "detail"), rows)
 
 
-def _records(layout: SkeletonLayout, classes: int, num_test: int) -> list[Record]:
+TEST_META = {"subject": 6, "camera": 1, "setup": 1, "view": 3, "training": 0}
+TRAINING_META = ({"subject": 1, "camera": 2}, {"subject": 5, "camera": 3})
+"""Whatever the protocol, every dataset's own splits make the same third of the samples the test."""
+
+
+def _meta(columns: Sequence[str], group: int) -> dict[str, int]:
+    plain = {"setup": 2, "view": 1, "training": 1, "replication": 1, "repetition": 0}
+    known = plain | (TRAINING_META[group - 1] if group else TEST_META)
+    return {column: known[column] for column in columns}
+
+
+def _records(
+    layout: SkeletonLayout, classes: int, num_test: int, columns: Sequence[str]
+) -> list[Record]:
     rng = np.random.default_rng(3)
     records = []
     for index in range(3 * num_test):
-        label, subject = index % classes, index // classes % 3 + 1
+        label, group = index % classes, index // classes % 3
         frames = int(rng.integers(20, 60))
         bodies = (_walk(layout, frames, label, rng),)
-        meta = {"subject": subject, "camera": index % 2 + 1}
-        records.append(Record(f"S{index:05d}A{label + 1:03d}", label, meta, bodies, frames))
+        name = f"S{index:05d}A{label + 1:03d}"
+        records.append(Record(name, label, _meta(columns, group), bodies, frames))
     return records
 
 
@@ -251,6 +263,7 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
     chosen = [name for name in BONUS if held_out or name != "best_on_validation"]
     names, labels, selections = _scored(config, test, len(class_names), chosen)
     validation = _scored(config, held_out, len(class_names), ["last"]) if held_out else None
+    facts = _facts(config, len(names), len(class_names))
     write_scores(
         folder / "scores.h5",
         names=names,
@@ -259,11 +272,11 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
         selections=selections,
         validation=validation,
         attention=_attention(names[:8]) if config["model"]["name"] == "dualhead" else None,
+        identity=facts,
     )
     write_classes(
         folder / "classes.csv", selections=selections, labels=labels, class_names=class_names
     )
-    facts = _facts(config, len(names), len(class_names))
     write_json(folder / "metrics.json", {**facts, **measure(selections, labels)})
     _write_history(folder / "history.csv", config, measure(selections, labels))
 
@@ -285,6 +298,7 @@ def _facts(config: Settings, num_test: int, num_classes: int) -> Settings:
         "variant": config["variant"],
         "stream": config["modality"],
         "seed": config["seed"],
+        "address": params.address(config),
         "num_test": num_test,
         "num_classes": num_classes,
         "train_seconds": 5400.0 + 60 * config["seed"],
@@ -330,5 +344,6 @@ def _write_ensemble(fake: Fake, address: str, entry: Settings) -> None:
         scores=folder / "scores.h5",
         metrics=folder / "metrics.json",
         classes=folder / "classes.csv",
-        identity={key: entry[key] for key in ("benchmark", "variant", "stream", "seed")},
+        identity={key: entry[key] for key in ("benchmark", "variant", "stream", "seed")}
+        | {"address": address.rsplit("-", 1)[1]},
     )

@@ -8,7 +8,7 @@ import pytest
 FLOORS = (
     "params layout metrics statistics files progress locks gpu recovery",
     "denoise normalize modalities graph download",
-    "datasets store scores models synthesize",
+    "datasets store scores models synthesize splits",
     "prepare loader complexity checkpoint inference distributed",
     "train evaluate ensemble predict housekeeping workspace",
     "cells published printing tables figures report explain",

@@ -1,6 +1,7 @@
 import csv
 import json
 
+import h5py
 import numpy as np
 import pytest
 
@@ -132,6 +133,13 @@ def test_other_sample_sets_are_refused_with_counts_and_examples(members, tmp_pat
 def test_a_sample_that_stands_there_twice_is_refused(members, tmp_path, rng):
     members["bone"] = write(tmp_path / "bone.h5", rng, names=[*NAMES, NAMES[0]])
     with pytest.raises(ValueError, match="1 sample ids stand there twice"):
+        join(members, tmp_path)
+
+
+def test_the_scores_of_another_stream_are_refused_as_a_member(members, tmp_path):
+    with h5py.File(members["bone"], "r+") as file:
+        file.attrs["identity"] = json.dumps(IDENTITY | {"stream": "joint"})
+    with pytest.raises(ValueError, match=r"bone\.h5: expected the scores of .*bone.*found another"):
         join(members, tmp_path)
 
 

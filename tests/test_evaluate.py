@@ -14,11 +14,13 @@ from dualhead.layout import LAYOUTS
 from dualhead.loader import split_positions
 from dualhead.modalities import MODALITIES
 from dualhead.models import build_model
+from dualhead.params import address
 from dualhead.scores import (
     read_attention,
     read_scores,
     read_selections,
     read_validation_scores,
+    refuse_foreign,
 )
 from dualhead.store import Store
 from tests.conftest import ROOT
@@ -124,6 +126,16 @@ def test_metrics_say_which_run_and_what_it_cost(trained, tmp_path):
     assert not set(documented) - set(metrics)
 
 
+def test_metrics_and_scores_say_at_which_address_and_of_what_data(trained, tmp_path):
+    metrics = run(trained, tmp_path)
+    config = torch.load(trained / "checkpoint.pt", weights_only=True)["config"]
+    assert metrics["address"] == address(config)
+    assert metrics["data"] == {"fingerprint": "0", "settings": {}}
+    refuse_foreign(tmp_path / "scores.h5", metrics)
+    with pytest.raises(ValueError, match=r"tiny/dualhead/joint/3/.*another run's, tiny/dual.*bone"):
+        refuse_foreign(tmp_path / "scores.h5", metrics | {"stream": "joint"})
+
+
 def test_the_batch_size_changes_no_score(trained, tmp_path):
     tables = []
     for size in (1, 20):
@@ -151,6 +163,7 @@ def test_weights_of_one_epoch_are_scored_once(trained, tmp_path):
         ({"dataset": "ntu60"}, "expected a store of synthetic, found one of ntu60"),
         ({"layout": LAYOUTS["ntu25"]}, "a store of ntu25 with 3 classes, but"),
         ({"class_names": ("a", "b", "c", "d")}, "kinect20 with 4 classes, but"),
+        ({"settings": {"normalize": "none"}}, "made with other settings, {'normalize': 'none'}"),
     ],
 )
 def test_another_store_is_refused(trained, tmp_path, changes, message):

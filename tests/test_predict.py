@@ -67,6 +67,11 @@ def test_class_names_of_another_dataset_are_not_used(checkpoint, tmp_path):
     assert {row["class_name"] for row in rows} == {""}
 
 
+def test_recordings_that_were_prepared_otherwise_are_refused(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match=r"new\.h5: a store made with other settings, .*'none'"):
+        run(checkpoint, tmp_path, settings={"normalize": "none"})
+
+
 def test_another_skeleton_is_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r"skeletons of layout ntu25, .* expects kinect20, 2;"):
         run(checkpoint, tmp_path, layout=LAYOUTS["ntu25"])

@@ -3,6 +3,7 @@ import re
 import shutil
 from io import StringIO
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -248,6 +249,69 @@ def test_a_swapped_score_file_is_refused_by_name(synthetic, published):
     shutil.copy(baseline / "scores.h5", ours / "scores.h5")
     with pytest.raises(ValueError, match=rf"{ours.name}.*another run's"):
         build(synthetic, "table4", published)
+
+
+def edit(path, *keys, value):
+    """Change one number of a metrics.json, as somebody with an editor could."""
+    metrics = json.loads(path.read_text())
+    entry = metrics
+    for key in keys[:-1]:
+        entry = entry[key]
+    entry[keys[-1]] = value
+    path.write_text(json.dumps(metrics))
+
+
+@pytest.mark.parametrize("selection", ["last", "best_on_test"])
+@pytest.mark.parametrize("metric", ["top1", "top5", "mean_class"])
+def test_an_edited_accuracy_is_refused_by_name(synthetic, published, selection, metric):
+    address = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "bone"))["1"]
+    path = synthetic.results / address / "metrics.json"
+    edit(path, selection, "fusion", "softmax", metric, value=99.5)
+    with pytest.raises(ValueError, match=rf"bone/seed1-.*give {selection} {metric} .*99\.50"):
+        build(synthetic, "comparison", published)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "scores.h5"])
+def test_a_file_of_the_same_cell_with_other_settings_is_refused(synthetic, published, name):
+    """The address alone tells a run of 80 epochs from one of 12."""
+    address = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "joint"))["1"]
+    path = synthetic.results / address / name
+    if name == "metrics.json":
+        edit(path, "address", value="0000000a")
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs["identity"] = file.attrs["identity"].replace(address[-8:], "0000000a")
+    with pytest.raises(ValueError, match=rf"seed1-.*{name}.*{address[-8:]}.*found.*0000000a"):
+        build(synthetic, "comparison", published)
+
+
+def test_a_swapped_score_file_is_refused_though_as_good(synthetic, published):
+    """Two seeds may well have the same accuracy; the scores say whose they are."""
+    ours, baseline = (
+        synthetic.results / addresses(synthetic.grid, Cell("synthetic_xsub", name, "joint"))["1"]
+        for name in ("dualhead", "ms_g3d")
+    )
+    shutil.copy(baseline / "scores.h5", ours / "scores.h5")
+    stated = json.loads((baseline / "metrics.json").read_text())
+    for selection in ("last", "best_on_test"):
+        edit(ours / "metrics.json", selection, "fusion", value=stated[selection]["fusion"])
+    with pytest.raises(ValueError, match=r"another run's, synthetic_xsub/ms_g3d/joint"):
+        build(synthetic, "comparison", published)
+
+
+def test_a_test_sample_that_was_scored_twice_is_refused(synthetic, published):
+    address = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "joint"))["1"]
+    with h5py.File(synthetic.results / address / "scores.h5", "r+") as file:
+        first = file["names"].asstr()[0]
+        file["names"][1] = first
+    with pytest.raises(ValueError, match=rf"scores\.h5: sample {first} is there twice"):
+        build(synthetic, "comparison", published)
+
+
+def test_without_score_files_the_stated_accuracies_stand(synthetic, published):
+    for path in synthetic.results.glob("runs/*/*/*/*/scores.h5"):
+        path.unlink()
+    assert build(synthetic, "comparison", published)["mean"].notna().any()
 
 
 def test_a_damaged_metrics_file_is_named(synthetic, published):

@@ -4,8 +4,10 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from unittest import mock
 
 import numpy as np
@@ -61,6 +63,7 @@ def write_tiny_store(
     dataset: str = "synthetic",
     labeled: bool = True,
     class_names: tuple[str, ...] = CLASSES,
+    settings: Mapping[str, object] = MappingProxyType({}),
 ) -> Path:
     """Write random recordings of none, one or two bodies; every third three are test samples."""
     rng = np.random.default_rng(seed)
@@ -90,7 +93,7 @@ def write_tiny_store(
         padding=padding,
         max_bodies=2,
         units="m",
-        settings={},
+        settings=dict(settings),
         partial=False,
         fingerprint="0",
         counts=dict,

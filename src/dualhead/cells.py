@@ -7,16 +7,17 @@ result that is not the one its address names is refused, so that no swapped file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dualhead.metrics import label_ranks, top_k_accuracy
+from dualhead.metrics import accuracies, label_ranks
 from dualhead.params import Settings
-from dualhead.scores import Scores, read_scores
+from dualhead.scores import IDENTITY, Scores, address_of, identity_of, read_scores, refuse_foreign
 
 SELECTIONS = ("last", "best_on_validation", "best_on_test")
 SAME_ACCURACY = 1e-3  # points within which metrics.json and scores.h5 must agree
@@ -103,13 +104,23 @@ def _read_metrics(path: Path, cell: Cell, seed: str) -> Settings:
         raise ValueError(
             f"{path}: not valid JSON ({error}); delete its folder and rerun"
         ) from error
-    found = tuple(str(metrics.get(key)) for key in ("benchmark", "variant", "stream", "seed"))
-    if found != (*cell, seed):
+    address = address_of(path)
+    expected = dict(zip(IDENTITY, (*cell, seed), strict=False)) | address
+    found = address | identity_of(
+        metrics
+    )  # one written before addresses were does not know its own
+    if found != expected:
         raise ValueError(
-            f"{path}: expected the result of {cell} seed {seed}, found that of {'/'.join(found)}; "
+            f"{path}: expected the result of {_named(expected)}, found that of {_named(found)}; "
             "it was copied or swapped: delete its folder and rerun"
         )
     return metrics
+
+
+def _named(identity: Mapping[str, str]) -> str:
+    """Return `ntu60_xsub/dualhead/joint seed 1 (3f2a91c4)`."""
+    benchmark, variant, stream, seed, address = (identity.get(key, "?") for key in IDENTITY)
+    return f"{benchmark}/{variant}/{stream} seed {seed} ({address})"
 
 
 def selections_of(metrics: Settings) -> list[str]:
@@ -134,18 +145,42 @@ def read_result_scores(results: Path, result: Result, selection: str = "last") -
     """Return the fused scores of one result, after checking that its metrics are of these scores.
 
     Raises:
-        ValueError: if the scores do not have the accuracy that metrics.json states.
+        ValueError: if the scores do not have the accuracies that metrics.json states.
     """
     path = results / result.address / "scores.h5"
+    refuse_foreign(path, result.metrics)
     scores = read_scores(path, selection, "fusion", result.fusion)
-    measured = top_k_accuracy(scores.values, scores.labels, 1)
-    stated = result.accuracy("top1", selection)
-    if not abs(measured - stated) < SAME_ACCURACY:
-        raise ValueError(
-            f"{path}: its scores are right in {measured:.2f} % but metrics.json beside it says "
-            f"{stated:.2f} %; one of both is another run's: delete the folder and rerun"
-        )
+    refuse_duplicates(scores.names, path)
+    measured = accuracies(scores.values, scores.labels)
+    for metric, value in measured.items():
+        stated = result.accuracy(metric, selection)
+        if not abs(value - stated) < SAME_ACCURACY:
+            raise ValueError(
+                f"{path}: its scores give {selection} {metric} {value:.2f} % but metrics.json "
+                f"beside it says {stated:.2f} %; one of both was edited or is another run's: "
+                "delete the folder and rerun"
+            )
     return scores
+
+
+def check_result(results: Path, result: Result) -> bool:
+    """Return whether the scores are there to check a result with; refuse one that is not theirs.
+
+    Raises:
+        ValueError: if a stated accuracy is not that of the scores, or these are another run's.
+    """
+    if not (results / result.address / "scores.h5").is_file():
+        return False
+    for selection in selections_of(result.metrics):
+        read_result_scores(results, result, selection)
+    return True
+
+
+def refuse_duplicates(names: Sequence[str], where: Path) -> None:
+    """Raise ValueError if a sample id stands twice."""
+    if len(set(names)) != len(names):
+        twice = next(name for name, later in pairwise(sorted(names)) if name == later)
+        raise ValueError(f"{where}: sample {twice} is there twice; evaluate it again")
 
 
 def read_correct(results: Path, found: Sequence[Result]) -> tuple[list[str], npt.NDArray[np.bool_]]:

@@ -331,6 +331,7 @@ def _ensemble(options: argparse.Namespace) -> None:
         modality: options.runs / run / "scores.h5" for modality, run in settings["members"].items()
     }
     identity = {key: settings[key] for key in ("benchmark", "variant", "stream", "seed")}
+    identity["address"] = options.ensemble.rsplit("-", 1)[-1]
     ensemble(
         members,
         settings["weights"],

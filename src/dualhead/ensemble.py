@@ -19,6 +19,7 @@ from dualhead.scores import (
     read_scores,
     read_selections,
     read_validation_scores,
+    refuse_foreign,
     write_classes,
     write_scores,
 )
@@ -48,13 +49,16 @@ def ensemble(
         scores: the score file to write.
         metrics: the metrics.json to write.
         classes: the classes.csv to write.
-        identity: benchmark, variant, stream and seed; they head metrics.json.
+        identity: benchmark, variant, stream, seed and address; they head metrics.json.
 
     Raises:
-        ValueError: if the members differ in samples, labels or classes.
+        ValueError: if the members differ in samples, labels or classes, or are another cell's.
     """
     if set(members) != set(weights):
         raise ValueError(f"ensemble of {sorted(members)} has weights for {sorted(weights)}")
+    for modality, path in members.items():
+        whose = {key: value for key, value in identity.items() if key != "address"}
+        refuse_foreign(path, {**whose, "stream": modality})
     is_fitted = FITTED in weights.values()
     shares = fit_weights(members, fusion) if is_fitted else {m: float(weights[m]) for m in members}
     tables = {
@@ -71,7 +75,14 @@ def ensemble(
         for selection, table in tables.items()
     }
     names, labels, _, _, class_names = next(iter(tables["last"].values()))
-    write_scores(scores, names=names, labels=labels, class_names=class_names, selections=selections)
+    write_scores(
+        scores,
+        names=names,
+        labels=labels,
+        class_names=class_names,
+        selections=selections,
+        identity=identity,
+    )
     write_classes(classes, selections=selections, labels=labels, class_names=class_names)
     facts = {"num_test": len(names), "num_classes": len(class_names), "fusion": fusion}
     facts |= {"weights": shares, "weights_fitted": is_fitted}

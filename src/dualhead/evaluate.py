@@ -21,7 +21,7 @@ from dualhead.loader import (
     test_batches,
 )
 from dualhead.models.dualhead import DualHead
-from dualhead.params import Settings
+from dualhead.params import Settings, address
 from dualhead.progress import progress
 from dualhead.scores import (
     VALIDATION,
@@ -72,6 +72,7 @@ def evaluate(
     where = choose_device(device)
     with Store(store) as source:
         check_store(source, config, store)
+        refuse_other_data(content["training"], source, checkpoint)
         _check_network(content, source, checkpoint, store)
         positions = split_positions(source, config)
         test = load_split(source, positions.test, where)
@@ -85,13 +86,14 @@ def evaluate(
     on_held_out = _score(checkpoint, held_out, config, last, batch_size) if held_out else None
     maps = _attend(load(checkpoint, "last", where), test, config)
     names, labels, selections = on_test
+    facts = _facts(config, content["training"], len(test), len(class_names))
     write_scores(
         *(scores, names, labels, class_names, selections),
         validation=on_held_out,
         attention=maps,
+        identity=facts,
     )
     write_classes(classes, selections=selections, labels=labels, class_names=class_names)
-    facts = _facts(config, content["training"], len(test), len(class_names))
     if on_held_out:
         facts |= {VALIDATION: _held_out_facts(on_held_out, subjects)}
     write_json(metrics, {**facts, **measure(selections, labels)})
@@ -169,6 +171,21 @@ def _check_network(content: Settings, source: Store, checkpoint: Path, store: Pa
         )
 
 
+def refuse_other_data(training: Settings, source: Store, checkpoint: Path) -> None:
+    """Refuse a store that was prepared otherwise than the one a network was trained on.
+
+    Raises:
+        ValueError: naming the settings that differ; a checkpoint that does not know them passes.
+    """
+    trained = training.get("data", {}).get("settings")
+    found = source.attributes["settings"]
+    if trained is not None and address(trained) != address(found):
+        raise ValueError(
+            f"{source.path}: a store made with other settings, {found}, than that which {checkpoint} "
+            f"was trained on, {trained}; prepare it as that one was"
+        )
+
+
 def _facts(config: Settings, training: Settings, num_test: int, num_classes: int) -> Settings:
     """Return what heads metrics.json: which run, and what its training cost."""
     same = ("parameters", "gmacs", "device", "peak_memory_mb", "final_loss", "git", "versions")
@@ -177,9 +194,11 @@ def _facts(config: Settings, training: Settings, num_test: int, num_classes: int
         "variant": config["variant"],
         "stream": config["modality"],
         "seed": config["seed"],
+        "address": address(config),
         "num_test": num_test,
         "num_classes": num_classes,
         "train_seconds": training["seconds"],
         "train_samples_per_second": training["samples_per_second"],
+        "data": training.get("data", {}),
         **{key: training[key] for key in same},
     }

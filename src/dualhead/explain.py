@@ -15,6 +15,7 @@ from dualhead.cells import (
     Result,
     addresses,
     cells,
+    check_result,
     fusion_of,
     members_of,
     read_result,
@@ -207,6 +208,9 @@ def _values(found: Found, read: Mapping[str, Result | None], results: Path) -> l
             parts = [f"{name} {weight:g}" for name, weight in result.metrics["weights"].items()]
             lines.append(_fact("weights", f"{', '.join(parts)}; the sum of {result.fusion}"))
         lines.append(_fact("test samples", f"{result.metrics['num_test']:,}"))
+        checked = check_result(results, result)
+        told = "borne out by the scores beside them" if checked else "unchecked: no scores.h5 there"
+        lines.append(_fact("accuracies", told))
     return lines
 
 

@@ -29,6 +29,7 @@ from torch import Generator, Tensor
 
 from dualhead.modalities import MODALITIES
 from dualhead.params import Settings
+from dualhead.splits import refuse_overlap
 
 if TYPE_CHECKING:
     from dualhead.layout import SkeletonLayout
@@ -77,7 +78,8 @@ def check_store(store: Store, config: Settings, path: Path) -> None:
     """Refuse a store that is not the one a run was configured for.
 
     Raises:
-        ValueError: if its dataset differs, or it has no such split.
+        ValueError: if its dataset or settings differ, it has no such split, or one whose training
+            samples include test samples.
     """
     kind = store.attributes["dataset"]
     if kind != config["kind"]:
@@ -85,6 +87,14 @@ def check_store(store: Store, config: Settings, path: Path) -> None:
             f"{path}: expected a store of {config['kind']}, found one of {kind}; "
             f"give the store that the configuration names, {config['store']}"
         )
+    made = str(store.attributes.get("address", "")) or config["store"]
+    if made != config["store"] or store.max_bodies != config["max_bodies"]:
+        raise ValueError(
+            f"{path}: a store made with other settings: expected {config['store']} with "
+            f"{config['max_bodies']} bodies, found {made} with {store.max_bodies}, prepared with "
+            f"{store.attributes['settings']}; give the store that the configuration names"
+        )
+    refuse_overlap(store, config["split"])
 
 
 class Positions(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhead.checkpoint import load, load_checkpoint
-from dualhead.evaluate import score_split
+from dualhead.evaluate import refuse_other_data, score_split
 from dualhead.files import write_csv
 from dualhead.inference import choose_device
 from dualhead.loader import load_split
@@ -33,7 +33,7 @@ def predict(checkpoint: Path, store: Path, output: Path, *, device: str) -> None
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
 
     Raises:
-        ValueError: if the store's skeleton or number of bodies is not the network's.
+        ValueError: if the store's skeleton, number of bodies or preparation is not the network's.
     """
     where = choose_device(device)
     content = load_checkpoint(checkpoint)
@@ -46,6 +46,7 @@ def predict(checkpoint: Path, store: Path, output: Path, *, device: str) -> None
                 f"{store}: skeletons of layout {found[0]}, at most {found[1]} bodies; {checkpoint} "
                 f"expects {expected[0]}, {expected[1]}; prepare them as that network's were"
             )
+        refuse_other_data(content["training"], source, checkpoint)
         split = load_split(source, np.arange(len(source.names)), where)
         class_names = source.class_names
     heads = score_split(load(checkpoint, device=where), split, config, BATCH_SIZE)

@@ -8,6 +8,7 @@ import heapq
 import json
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -36,11 +37,13 @@ from dualhead.files import replacing
 from dualhead.layout import load_layout
 from dualhead.params import Settings
 from dualhead.progress import duration, progress
+from dualhead.splits import refuse_shared
 from dualhead.store import Header, Record, Store, write_store
 
 Columns = dict[str, npt.NDArray[np.int64]]
 PrepareSample = Callable[[bytes, RawSample, Settings], Prepared]
 
+STORE_NAME = re.compile(r".+-[0-9a-f]{8}")  # of a workspace: dataset and address
 CHUNK = 16  # samples a worker takes at once
 CHUNKS_AHEAD = 2  # for each worker: bounds what is in memory
 
@@ -128,7 +131,9 @@ def prepare(
     left_out = _without_missing_list(left_out, partial=partial)
     old = _open_reused(reuse, dataset, settings) if reuse else None
     fresh = [sample for sample in samples if old is None or sample.name not in old]
-    complete = _check_counts(dataset, raw, _meta(dataset, fresh, old), partial=partial)
+    meta = _meta(dataset, fresh, old)
+    complete = _check_counts(dataset, raw, meta, partial=partial)
+    refuse_shared(dataset, meta, _paths(raw))
     header = Header(
         dataset=kind,
         layout=load_layout(dataset.layout),
@@ -140,6 +145,7 @@ def prepare(
         partial=partial and not complete,
         fingerprint=_digest(samples),
         counts=report.counts,
+        address=output.stem if STORE_NAME.fullmatch(output.stem) else "",
     )
     with _tasks(fresh) as tasks:
         function = bind(_prepare_chunk, dataset.prepare_sample, settings)

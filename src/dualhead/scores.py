@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -98,10 +99,16 @@ def write_scores(
     *,
     validation: Scored | None = None,
     attention: Attention | None = None,
+    identity: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a score file, whole or not at all; `validation` is what held-out samples scored."""
+    """Write a score file, whole or not at all.
+
+    Beside the test samples' scores, `validation` is what held-out samples scored, and `identity`
+    says whose scores they are.
+    """
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["schema"] = SCHEMA
+        file.attrs["identity"] = json.dumps(identity_of(identity or {}))
         file.attrs["class_names"] = json.dumps(list(class_names))
         _write_samples(file, Scored(names, labels, selections))
         if validation:
@@ -195,6 +202,37 @@ def _read_table(file: h5py.File, where: h5py.Group, steps: tuple[str, str, str])
         epoch=None if epoch is None else int(epoch),
         class_names=tuple(json.loads(file.attrs["class_names"])),
     )
+
+
+IDENTITY = ("benchmark", "variant", "stream", "seed", "address")
+"""What names a run or an ensemble, in its metrics.json and in its score file."""
+
+
+def identity_of(facts: Mapping[str, object]) -> dict[str, str]:
+    """Return whose scores or metrics these are, as far as they say."""
+    return {key: str(facts[key]) for key in IDENTITY if key in facts}
+
+
+def address_of(path: Path) -> dict[str, str]:
+    """Return the address that the folder of a run's or an ensemble's file ends in, if it does."""
+    found = re.fullmatch(r"seed\d+-([0-9a-f]{8})", path.parent.name)
+    return {"address": found[1]} if found else {}
+
+
+def refuse_foreign(path: Path, facts: Mapping[str, object]) -> None:
+    """Refuse a score file that says it is another run's than these facts and its folder.
+
+    Raises:
+        ValueError: naming both.
+    """
+    with _open(path) as file:
+        found = identity_of(json.loads(file.attrs.get("identity", "{}")))
+    expected = identity_of(facts) | address_of(path)
+    if any(found[key] != expected[key] for key in found.keys() & expected.keys()):
+        raise ValueError(
+            f"{path}: expected the scores of {'/'.join(expected.values())}, found another run's, "
+            f"{'/'.join(found.values())}; it was copied or swapped: delete its folder and rerun"
+        )
 
 
 def read_selections(path: Path) -> list[str]:

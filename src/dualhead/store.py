@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
@@ -59,6 +60,7 @@ class Header:
         settings: the prepare settings.
         partial: whether it may lack samples of the dataset.
         fingerprint: of the raw files.
+        address: of the settings that it is made from, which ends its name; empty outside a workspace.
         counts: returns what was kept, and dropped by reason; called after the last record.
     """
 
@@ -72,6 +74,7 @@ class Header:
     partial: bool
     fingerprint: str
     counts: Callable[[], Mapping[str, object]]
+    address: str = ""
 
 
 @dataclass
@@ -185,6 +188,7 @@ def _write_attributes(file: h5py.File, header: Header) -> None:
         settings=json.dumps(header.settings, sort_keys=True),
         partial=header.partial,
         fingerprint=header.fingerprint,
+        address=header.address,
         counts=json.dumps(header.counts(), sort_keys=True),
     )
 
@@ -234,7 +238,8 @@ class Store:
         """Read the index; rows stay on disk until they are asked for.
 
         Raises:
-            ValueError: if the file is missing, not a store, cut short, or of another schema.
+            ValueError: if the file is missing, not a store, cut short, of another schema, or has a
+                sample twice.
         """
         self.path = Path(path)
         with _open(self.path) as file:
@@ -253,6 +258,11 @@ class Store:
         self.class_names: list[str] = self.attributes["class_names"]
         self.max_bodies = int(self.attributes["max_bodies"])
         self._positions = {name: position for position, name in enumerate(self.names)}
+        if len(self._positions) != len(self.names):
+            twice = next(name for name, later in pairwise(sorted(self.names)) if name == later)
+            raise ValueError(
+                f"{self.path}: sample {twice} is there twice. Prepare the store again."
+            )
 
     def __len__(self) -> int:
         """Return the number of samples, N."""

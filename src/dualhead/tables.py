@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 
 from dualhead import statistics
-from dualhead.cells import Cell, Result, cells, read_correct, read_results, refuse_other_samples
+from dualhead.cells import (
+    Cell,
+    Result,
+    cells,
+    check_result,
+    read_correct,
+    read_results,
+    refuse_other_samples,
+)
 from dualhead.files import replacing, write_json
 from dualhead.params import Settings
 from dualhead.printing import latex_text, markdown_text
@@ -227,6 +235,8 @@ def _measured(grid: Settings, results: Path, cell: Cell, metric: str, paper: flo
     found = read_results(grid, results, cell)
     if not found:
         return row | {"num_seeds": 0, "verdict": statistics.NOT_RUN}
+    for result in found:
+        check_result(results, result)
     num_test = int(found[0].metrics["num_test"])
     spread = statistics.spread([result.accuracy(metric) for result in found], num_test)
     row |= spread._asdict() | {"difference": spread.mean - paper, "num_test": num_test}

@@ -643,6 +643,7 @@ def _facts(run: Training, config: Settings, store: Store) -> Settings:
         "peak_memory_mb": round(run.peak_memory, 1),
         "parameters": count_parameters(run.model),
         "gmacs": count_macs(run.model, shape) / 1e9,
+        "data": {key: store.attributes[key] for key in ("fingerprint", "settings")},
         "git": _git_commit(),
         "versions": {
             "python": platform.python_version(),

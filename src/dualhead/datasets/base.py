@@ -67,6 +67,8 @@ class Dataset:
     """Split name -> meta columns (each (N,)) to 1 train, 0 test, -1 neither."""
     expected: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Split name -> exact (train, test) counts of the complete dataset."""
+    apart: Mapping[str, str] = field(default_factory=dict)
+    """Split name -> the meta column of which training and test samples share no value."""
     where: str = ""
     """What to download, from whom, how large, and where to put it."""
     read_class_names: Callable[[Sequence[Path]], tuple[str, ...]] | None = None

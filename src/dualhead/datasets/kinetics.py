@@ -205,6 +205,7 @@ KINETICS = Dataset(
     splits={"val": _val},
     # The paper says 19,794 test clips; the published label file has 19,796 with a skeleton.
     expected={"val": (240_436, 19_796)},
+    apart={"val": "training"},
     where=WHERE["kinetics"],
     read_class_names=read_class_names,
 )

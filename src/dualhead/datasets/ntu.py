@@ -237,10 +237,12 @@ def _dataset(
         prepare_sample=prepare_ntu_sample,
         splits=splits,
         expected={split: EXPECTED[kind, split] for split in splits},
+        apart={split: APART[split] for split in splits},
         where=WHERE[kind],
     )
 
 
+APART = {"xsub": "subject", "xview": "camera", "xset": "setup"}
 EXPECTED = {
     ("ntu60", "xsub"): (40_091, 16_487),
     ("ntu60", "xview"): (37_646, 18_932),

@@ -98,5 +98,6 @@ NW_UCLA = Dataset(
     prepare_sample=prepare_recording,
     splits={"xview": _xview},
     expected={"xview": (1020, 464)},
+    apart={"xview": "view"},
     where=WHERE["nw_ucla"],
 )

@@ -10,7 +10,13 @@ import numpy.typing as npt
 
 from dualhead import synthesize
 from dualhead.datasets.base import Dataset
-from dualhead.datasets.ntu import LAYOUT, META_COLUMNS, list_skeleton_files, prepare_ntu_sample
+from dualhead.datasets.ntu import (
+    APART,
+    LAYOUT,
+    META_COLUMNS,
+    list_skeleton_files,
+    prepare_ntu_sample,
+)
 from dualhead.download import WHERE
 
 Columns = Mapping[str, npt.NDArray[np.int64]]
@@ -49,6 +55,7 @@ SYNTHETIC = Dataset(
     list_samples=list_skeleton_files,
     prepare_sample=prepare_ntu_sample,
     splits={"xsub": _xsub, "xview": _xview, "xset": _xset},
+    apart=APART,
     where=WHERE["synthetic"],
     read_class_names=read_class_names,
 )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dualhead.cells import Cell, Result, read_result
+from dualhead.cells import Cell, Result, check_result, read_result
 from dualhead.params import Settings
 from dualhead.printing import signed
 
@@ -24,12 +24,18 @@ class Run(NamedTuple):
 
 
 def read_runs(grid: Grid, results: Path) -> list[Run]:
-    """Return every run of the grid, in its order."""
+    """Return every run of the grid, in its order.
+
+    Raises:
+        ValueError: for a result that is another run's, or that its scores do not bear out.
+    """
     found = []
     for identity, config in grid["runs"].items():
         cell = Cell(config["benchmark"], config["variant"], config["modality"])
         seed = str(config["seed"])
         result = read_result(grid, results, f"runs/{identity}", cell, seed)
+        if result:
+            check_result(results, result)
         found.append(Run(identity, config, result))
     return found
 
