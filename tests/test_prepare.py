@@ -267,21 +267,65 @@ def test_verify_tells_what_is_there(raw, monkeypatch):
     complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
     monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
     archive = zipped(raw)
-    text = verify("nw_ucla", [archive])
+    text = verify("nw_ucla", [archive], SETTINGS)
     assert f"{archive}: {archive.stat().st_size:,} bytes" in text
     assert "40 recordings of nw_ucla, every one readable" in text
-    assert "xview: 27 training, 13 test (as published)" in text
+    assert "xview: 27 training, 13 test (as published); no view in both" in text
+    assert "frames: 120; 1 to 5 a recording, median 3" in text
+    assert "bodies: recordings 40 with 1" in text
+    assert "different values: 2 of subject, 1 of repetition, 3 of view" in text
+    assert "classes: 10" in text
+    assert "same content under another name: 0 recordings" in text
+    assert "WARNING" not in text
     assert f"fingerprint: {fingerprint('nw_ucla', [raw])}" in text
 
 
 def test_verify_refuses_what_is_incomplete_or_damaged(raw, monkeypatch):
     with pytest.raises(ValueError, match="expected 1,020 training"):
-        verify("nw_ucla", [raw])
+        verify("nw_ucla", [raw], SETTINGS)
     complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
     monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
     (raw / f"{names(40)[8]}.json").write_text("")
-    with pytest.raises(ValueError, match=f"1 of 40 recordings .*{names(40)[8]}: .*empty"):
-        verify("nw_ucla", [raw])
+    with pytest.raises(ValueError, match=f"1 of 40 recordings .*{names(40)[8]}: expected JSON"):
+        verify("nw_ucla", [raw], SETTINGS)
+
+
+def test_verify_refuses_a_recording_that_was_cut_short(raw, monkeypatch):
+    complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
+    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
+    path = raw / f"{names(40)[5]}.json"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=f"1 of 40 recordings .*{names(40)[5]}: expected JSON"):
+        verify("nw_ucla", [raw], SETTINGS)
+
+
+def test_verify_names_a_test_recording_whose_content_is_in_training(raw, monkeypatch):
+    complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
+    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
+    trained, tested = names(40)[1], names(40)[2]
+    joints = json.loads((raw / f"{trained}.json").read_text())["skeletons"]
+    own = json.loads((raw / f"{tested}.json").read_text())
+    (raw / f"{tested}.json").write_text(json.dumps(own | {"skeletons": joints}))
+    text = verify("nw_ucla", [raw], SETTINGS)
+    assert "same content under another name: 2 recordings" in text
+    copied = f"1 of 13 test samples have the content of a training one: {tested} = {trained}"
+    assert f"WARNING: xview: {copied}" in text
+
+
+def test_a_dataset_whose_split_shares_setups_is_neither_prepared_nor_verified(
+    raw, tmp_path, monkeypatch
+):
+    def leaking(meta):
+        return (np.arange(len(meta["view"])) % 3 > 0).astype(np.int8)  # whatever the view
+
+    shifted = replace(DATASETS["nw_ucla"], expected={}, splits={"xview": leaking})
+    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": shifted})
+    (raw / f"{names(40)[0]}.json").unlink()
+    with pytest.raises(ValueError, match=r"split xview: expected no view in both"):
+        run(raw, tmp_path)
+    assert not (tmp_path / "store.h5").exists()
+    with pytest.raises(ValueError, match=r"split xview: expected no view in both"):
+        verify("nw_ucla", [raw], SETTINGS)
 
 
 def test_in_a_log_progress_is_plain_text_without_bars(raw, tmp_path, capsys):

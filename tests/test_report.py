@@ -1,3 +1,7 @@
+import json
+
+import h5py
+import numpy as np
 import pytest
 from pypdf import PdfReader
 
@@ -5,6 +9,7 @@ from dualhead import params
 from dualhead.figures import draw
 from dualhead.report import build_report
 from dualhead.report.markdown import blocks, spans
+from dualhead.store import Store
 from dualhead.tables import build_table, write_table
 from tests import fake_results
 from tests.fake_results import Fake, paper_params, synthetic_params
@@ -114,6 +119,47 @@ def test_a_partial_dataset_is_said_on_the_first_page(root, tmp_path):
     settings["datasets"]["synthetic"]["partial"] = True
     fake = fake_results.build(tmp_path, settings)
     assert "A dataset is partial." in texts(report(fake, root, tmp_path, figures=()))[0]
+
+
+def test_the_data_page_counts_people_cameras_and_copies(pdf):
+    everything = " ".join(texts(pdf))
+    assert "3 cameras, 1 replication, 2 setups, 3 subjects" in everything
+    assert "Same content twice none" in everything
+
+
+def test_a_test_sample_with_the_content_of_a_training_one_is_on_the_first_page(root, tmp_path):
+    fake = fake_results.build(tmp_path, synthetic_params())
+    (path,) = fake.stores.glob("*.h5")
+    with Store(path) as store:
+        places = [int(part[0]) for part in store.split("xsub")]
+        train, test = (store.names[place] for place in places)
+        starts = [store.ragged(range(place))[2].sum() for place in places]
+        length = min(len(store.bodies(place)[0]) for place in places)
+    with h5py.File(path, "r+") as file:
+        rows = file["joints"][starts[0] : starts[0] + length]
+        file["joints"][starts[1] : starts[1] + length] = rows
+        file["body/length"][sorted(places)] = length
+    first = texts(report(fake, root, tmp_path, figures=()))[0]
+    assert "Test samples are in training" in first
+    assert f"1 of 120 test samples have the content of a training one: {test} = {train}" in first
+
+
+@pytest.mark.parametrize("planted", ["settings", "splits"])
+def test_a_store_of_other_settings_or_with_a_leak_makes_no_report(root, tmp_path, planted):
+    fake = fake_results.build(tmp_path, synthetic_params())
+    (path,) = fake.stores.glob("*.h5")
+    with h5py.File(path, "r+") as file:
+        if planted == "settings":
+            settings = json.loads(file.attrs["settings"]) | {"normalize": "none"}
+            file.attrs["settings"] = json.dumps(settings)
+            expected = rf"{path.name}: a store made with other settings: .*'normalize': 'none'"
+        else:
+            part = file["splits/xset"][:]
+            part[np.flatnonzero(part == 0)[0]] = 1
+            file["splits/xset"][:] = part
+            expected = rf"{path.name}: split xset: expected no setup in both training and test"
+    with pytest.raises(ValueError, match=expected):
+        report(fake, root, tmp_path, figures=())
 
 
 def test_a_missing_table_is_named(synthetic, root, tmp_path):

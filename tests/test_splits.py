@@ -11,7 +11,7 @@ from dualhead.datasets import DATASETS
 from dualhead.layout import LAYOUTS
 from dualhead.loader import check_store
 from dualhead.params import address
-from dualhead.splits import refuse_overlap, refuse_shared, same_content, straddling
+from dualhead.splits import copies, copies_text, refuse_overlap, refuse_shared, same_content
 from dualhead.store import Header, Record, Store, write_store
 from tests.tiny import tiny_config
 
@@ -164,7 +164,11 @@ def test_the_same_content_under_two_names_is_found_and_where_it_leaks(tmp_path):
     with Store(path) as store:
         groups = same_content(store)
         assert groups == [together]
-        assert straddling(store, groups)["xset"] == [together]
+        assert copies(groups, store.splits["xset"]) == {int(test[0]): int(train[0])}
+        assert copies(groups, store.splits["xset"] * 0) == {}
+        text = copies_text(store.names, copies(groups, store.splits["xset"]), len(test))
+    assert text.startswith(f"1 of {len(test)} test samples have the content of a training one: ")
+    assert text.endswith(f"{store.names[test[0]]} = {store.names[train[0]]}")
 
 
 def test_recordings_without_anybody_are_not_each_others_copies(tmp_path):

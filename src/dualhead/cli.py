@@ -198,7 +198,8 @@ def _verify(options: argparse.Namespace) -> None:
     from dualhead.prepare import check_raw, verify
 
     dataset, store, raw = options.dataset, options.store, options.raw
-    text = check_raw(store, raw) if store else verify(dataset, raw)
+    settings = _prepare_defaults() | DATASET_PREPARE.get(dataset, {})
+    text = check_raw(store, raw) if store else verify(dataset, raw, settings)
     if options.output:
         write_text(options.output, text)
     print(text)
@@ -563,7 +564,7 @@ COMMANDS: dict[str, tuple[Command, str, str, Options]] = {
     ),
     "verify": (
         _verify,
-        "check raw archives and samples against the dataset's exact counts",
+        "check raw archives and samples: counts, damage, copies, what training and test share",
         "dualhead verify --dataset ntu60 --raw data/raw/nturgbd_skeletons_s001_to_s017.zip",
         _verify_options,
     ),

@@ -24,7 +24,7 @@ from functools import partial as bind
 from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ from dualhead.files import replacing
 from dualhead.layout import load_layout
 from dualhead.params import Settings
 from dualhead.progress import duration, progress
-from dualhead.splits import refuse_shared
+from dualhead.splits import content_digest, copies, copies_text, equal_digests, refuse_shared
 from dualhead.store import Header, Record, Store, write_store
 
 Columns = dict[str, npt.NDArray[np.int64]]
@@ -322,9 +322,12 @@ def _prepare_chunk(
     return outcomes
 
 
+Result = TypeVar("Result")
+
+
 def _in_parallel(
-    function: Callable[[Sequence[Task]], list[Outcome]], tasks: Sequence[Task], workers: int
-) -> Iterator[Outcome]:
+    function: Callable[[Sequence[Task]], list[Result]], tasks: Sequence[Task], workers: int
+) -> Iterator[Result]:
     """Yield the outcome of each task, in order, with a bounded number of them in memory.
 
     Workers are spawned, not forked: a fork would copy the locks of this process's threads.
@@ -337,7 +340,7 @@ def _in_parallel(
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
-    pending: deque[Future[list[Outcome]]] = deque()
+    pending: deque[Future[list[Result]]] = deque()
     try:
         for chunk in chunks:
             pending.append(pool.submit(function, chunk))
@@ -454,48 +457,113 @@ def check_raw(store: Path, raw: Sequence[Path]) -> str:
     return f"{_paths(raw)}: what {store} was prepared from ({found[:12]})"
 
 
-def verify(kind: str, raw: Sequence[Path]) -> str:
-    """Read every recording, and return what is there: archives, counts, what is left out.
+class Inspected(NamedTuple):
+    """What verification keeps of a recording."""
+
+    name: str
+    digest: bytes  # of the joints that a store would hold
+    num_frames: int
+    num_bodies: int
+    dropped: tuple[Dropped, ...]  # bodies left out, or the whole recording if it is damaged
+
+
+def verify(kind: str, raw: Sequence[Path], settings: Settings) -> str:
+    """Prepare every recording without keeping it, and return the passport of a raw dataset.
+
+    Archives, counts, frames, bodies, people and cameras, what is left out and why, and recordings
+    with the same content under two names: these are told, not refused, because a published dataset
+    may hold some (NW-UCLA does).
+
+    Args:
+        kind: a key of `DATASETS`.
+        raw: archives, read in place, or folders.
+        settings: the `prepare` section; a recording that cannot be prepared by it is damaged.
 
     Raises:
-        ValueError: if the dataset is not complete, or a recording cannot be read.
+        ValueError: if the dataset is not complete, a recording is damaged or cut short, or training
+            and test share what the protocol keeps apart.
     """
     dataset = DATASETS[kind]
     samples, left_out = list_dataset(kind, raw)
     left_out = _without_missing_list(left_out, partial=False)
     meta = _meta(dataset, samples, None)
     _check_counts(dataset, raw, meta, partial=False)
-    bad = _unreadable(samples)
-    if bad:
-        raise ValueError(
-            f"{_paths(raw)}: {len(bad)} of {len(samples)} recordings cannot be read; the first: "
-            f"{bad[0].name}: {bad[0].detail}. Download them again."
-        )
+    refuse_shared(dataset, meta, _paths(raw))
+    found = _inspect(samples, dataset, settings)
+    _refuse_damaged(found, raw)
     lines = [f"{path}: {_size(path):,} bytes" for path in raw]
-    lines += [f"{len(samples):,} recordings of {kind}, every one readable"]
-    for split in dataset.splits:
-        train, test = _count(dataset, split, meta)
-        judged = (
-            "as published" if split in dataset.expected else "nothing published to compare with"
-        )
-        lines += [f"{split}: {train:,} training, {test:,} test ({judged})"]
+    lines += [f"{len(samples):,} recordings of {kind}, every one readable", *_extent(found, meta)]
+    lines += [f"classes: {len({sample.label for sample in samples}):,}"]
+    lines += [_split_line(dataset, split, meta) for split in dataset.splits]
     lines += [f"left out: {_by_reason(Counter(row.reason for row in left_out))}"]
+    bodies = Counter(row.reason for one in found for row in one.dropped)
+    lines += [f"bodies left out, and what was noted of them: {_by_reason(bodies)}"]
+    lines += _content_lines(dataset, meta, found)
     return "\n".join([*lines, f"fingerprint: {_digest(samples)}"])
 
 
-def _unreadable(samples: Sequence[RawSample]) -> list[Dropped]:
-    """Return those recordings that are damaged or empty."""
-    function = bind(_prepare_chunk, _only_read, {})
+def _inspect(samples: Sequence[RawSample], dataset: Dataset, settings: Settings) -> list[Inspected]:
+    """Prepare every recording on all cores, and keep what is counted of it."""
+    function = bind(_inspect_chunk, dataset.prepare_sample, settings)
     with _tasks(samples) as tasks:
         outcomes = _in_parallel(function, tasks, len(os.sched_getaffinity(0)))
-        shown = progress(outcomes, total=len(tasks), label="verify", unit="samples")
-        return [outcome.result for outcome in shown if isinstance(outcome.result, Dropped)]
+        return list(progress(outcomes, total=len(tasks), label="verify", unit="samples"))
 
 
-def _only_read(content: bytes, sample: RawSample, settings: Settings) -> Prepared:
-    if not content:
-        raise ValueError(f"{_place(sample)}: empty")
-    return Prepared((), 0, ())
+def _inspect_chunk(
+    prepare_sample: PrepareSample, settings: Settings, tasks: Sequence[Task]
+) -> list[Inspected]:
+    return [_inspected(*outcome) for outcome in _prepare_chunk(prepare_sample, settings, tasks)]
+
+
+def _inspected(sample: RawSample, result: Prepared | Dropped) -> Inspected:
+    if isinstance(result, Dropped):
+        return Inspected(sample.name, b"", 0, 0, (result,))
+    present = sum(len(body) > 0 for body in result.bodies)
+    digest = content_digest(result.bodies)
+    return Inspected(sample.name, digest, result.num_frames, present, result.dropped)
+
+
+def _refuse_damaged(found: Sequence[Inspected], raw: Sequence[Path]) -> None:
+    bad = [row for one in found for row in one.dropped if not row.body]
+    if bad:
+        raise ValueError(
+            f"{_paths(raw)}: {len(bad)} of {len(found)} recordings cannot be read; the first: "
+            f"{bad[0].name}: {bad[0].detail}. Download them again."
+        )
+
+
+def _extent(found: Sequence[Inspected], meta: Columns) -> list[str]:
+    """Return lines about frames, bodies, and how many people, cameras, setups there are."""
+    frames = np.array([one.num_frames for one in found])
+    shortest, median, longest = (int(value) for value in np.quantile(frames, (0, 0.5, 1)))
+    bodies = Counter(one.num_bodies for one in found)
+    shares = ", ".join(f"{count:,} with {number}" for number, count in sorted(bodies.items()))
+    columns = ", ".join(f"{len(np.unique(values))} of {name}" for name, values in meta.items())
+    return [
+        f"frames: {frames.sum():,}; {shortest} to {longest} a recording, median {median}",
+        f"bodies: recordings {shares}",
+        f"different values: {columns}",
+    ]
+
+
+def _split_line(dataset: Dataset, split: str, meta: Columns) -> str:
+    train, test = _count(dataset, split, meta)
+    judged = "as published" if split in dataset.expected else "nothing published to compare with"
+    apart = f"; no {dataset.apart[split]} in both" if split in dataset.apart else ""
+    return f"{split}: {train:,} training, {test:,} test ({judged}){apart}"
+
+
+def _content_lines(dataset: Dataset, meta: Columns, found: Sequence[Inspected]) -> list[str]:
+    """Return what there is to say of recordings with the same content under different names."""
+    names, groups = [one.name for one in found], equal_digests([one.digest for one in found])
+    lines = [f"same content under another name: {sum(map(len, groups)):,} recordings"]
+    for split, assign in dataset.splits.items():
+        part = assign(meta)
+        if copied := copies(groups, part):
+            text = copies_text(names, copied, int((part == 0).sum()))
+            lines.append(f"WARNING: {split}: {text}")
+    return lines
 
 
 def _size(path: Path) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dualhead.datasets import DATASETS
 from dualhead.datasets.base import Dataset
-from dualhead.store import Integers, Store
+from dualhead.store import Array, Integers, Store
 
 EXAMPLES = 5  # names that an error lists
 
@@ -82,23 +84,50 @@ def _refuse_other_split(store: Store, split: str, dataset: Dataset) -> None:
 PARTS = {1: "training", 0: "test", -1: "neither"}
 
 
-def same_content(store: Store) -> list[list[int]]:
-    """Return the positions of samples whose joints are the same, to the bit; absent ones apart."""
+def content_digest(bodies: Sequence[Array]) -> bytes:
+    """Return what identifies the joints of a recording, to the bit; nothing if nobody is there."""
+    if not any(len(body) for body in bodies):
+        return b""
+    digest = blake2b(digest_size=16)
+    for body in bodies:
+        digest.update(len(body).to_bytes(4, "little"))
+        digest.update(np.ascontiguousarray(body).data)
+    return digest.digest()
+
+
+def equal_digests(digests: Sequence[bytes]) -> list[list[int]]:
+    """Return the positions of equal digests, those of nobody left out."""
     groups: dict[bytes, list[int]] = defaultdict(list)
-    for position in range(len(store)):
-        bodies = store.bodies(position)
-        if any(len(body) for body in bodies):
-            digest = blake2b(digest_size=16)
-            for body in bodies:
-                digest.update(len(body).to_bytes(4, "little"))
-                digest.update(np.ascontiguousarray(body).data)
-            groups[digest.digest()].append(position)
+    for position, digest in enumerate(digests):
+        groups[digest].append(position)
+    groups.pop(b"", None)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def straddling(store: Store, groups: Sequence[Sequence[int]]) -> dict[str, list[list[int]]]:
-    """Return, by split, those groups that lie in training and in test at once."""
-    return {
-        name: [list(group) for group in groups if {0, 1} <= set(parts[group].tolist())]
-        for name, parts in sorted(store.splits.items())
-    }
+def same_content(store: Store) -> list[list[int]]:
+    """Return the positions of samples that hold the same joints under different names."""
+    return equal_digests([content_digest(store.bodies(place)) for place in range(len(store))])
+
+
+def copies(groups: Iterable[Sequence[int]], part: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+    """Return each test sample that has the content of a training sample, and which that is.
+
+    Args:
+        groups: positions of the same content, as `same_content` returns them.
+        part: (N,), 1 train, 0 test, -1 neither.
+    """
+    found: dict[int, int] = {}
+    for group in groups:
+        trained = [position for position in group if part[position] == 1]
+        tested = [position for position in group if part[position] == 0] if trained else []
+        found |= dict.fromkeys(tested, trained[0] if trained else -1)
+    return found
+
+
+def copies_text(names: Sequence[str], found: Mapping[int, int], num_test: int) -> str:
+    """Return `95 of 464 test samples have the content of a training sample: A = B, ...`."""
+    pairs = [f"{names[test]} = {names[train]}" for test, train in list(found.items())[:EXAMPLES]]
+    shown = ", ".join(pairs) + (", ..." if len(found) > EXAMPLES else "")
+    return (
+        f"{len(found):,} of {num_test:,} test samples have the content of a training one: {shown}"
+    )

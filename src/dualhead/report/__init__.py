@@ -13,9 +13,8 @@ import typst
 
 from dualhead.files import replacing
 from dualhead.params import Settings, read_yaml
-from dualhead.report import content, provenance
+from dualhead.report import content, passport, provenance
 from dualhead.report.markdown import blocks
-from dualhead.report.passport import passports
 from dualhead.report.runs import read_runs
 
 CAPTIONS: Mapping[str, str] = {
@@ -114,10 +113,11 @@ def _content(
 ) -> Settings:
     """Return everything that the template prints, but for title, figures and deviations."""
     runs = read_runs(grid, results)
+    data = passport.passports(grid, stores)
     about_the_field = content.concerns_the_paper(grid, runs)
     return {
         "names": content.names(grid, published),
-        "warnings": content.warnings(grid, runs),
+        "warnings": [*content.warnings(grid, runs), *passport.warnings(data)],
         "overview": content.overview(grid, runs, published),
         "main": content.main_table(tables),
         "has-published": content.has_published(tables),
@@ -125,7 +125,7 @@ def _content(
         "tables": content.printed_tables(tables, published),
         "steps": content.steps(tables),
         "field": content.field(published) if about_the_field else None,
-        "data": passports(grid, stores),
+        "data": data,
         "settings": provenance.settings_tables(grid, runs),
         "cost": provenance.cost_table(grid, runs, published),
         "provenance": provenance.provenance(runs),
