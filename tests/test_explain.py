@@ -1,13 +1,17 @@
 """Everything behind a number: found by a part of its name, complete, and never another's."""
 
 import json
+import re
 
 import pytest
 
+from dualhead import explain as explain_module
 from dualhead import params
 from dualhead.cells import Cell, addresses
 from dualhead.cli import main
 from dualhead.explain import explain, find
+from dualhead.scores import read_scores
+from dualhead.store import Store
 from tests import fake_results
 from tests.fake_results import Fake, paper_params, synthetic_params
 
@@ -120,6 +124,23 @@ def test_dirty_code_and_a_gpu_are_said(tmp_path):
     assert "commit abc, DIRTY" in told
     assert "1.52 GPU-hours" in told
     assert "f00d, as the training saw it" in told
+
+
+def test_an_accuracy_without_the_test_samples_that_were_trained_on_is_told(fake, monkeypatch):
+    assert "WARNING" not in explain(fake.grid, fake.results, "dualhead/bone/seed1")
+    (path,) = fake.stores.glob("*.h5")
+    with Store(path) as store:
+        train, test = (part.tolist() for part in store.split("xsub"))
+        copied = {store.names[position] for position in test[:7]}
+    groups = [[train[0], *test[:7]]]
+    monkeypatch.setattr(explain_module, "same_content", lambda store: groups)
+    address = addresses(fake.grid, Cell("synthetic_xsub", "dualhead", "bone"))["1"]
+    scores = read_scores(fake.results / address / "scores.h5", "last", "fusion", "softmax")
+    rows = zip(scores.names, scores.values.argmax(1), scores.labels, strict=True)
+    right = [best == label for name, best, label in rows if name not in copied]
+    told = explain(fake.grid, fake.results, "dualhead/bone/seed1")
+    expected = f"7 test samples .* top1 without them {100 * sum(right) / len(right):.2f}"
+    assert re.search(expected, told)
 
 
 def test_what_was_not_run_is_said_with_the_papers_number(tmp_path, published):

@@ -19,12 +19,15 @@ from dualhead.cells import (
     fusion_of,
     members_of,
     read_result,
+    read_result_scores,
     selections_of,
 )
+from dualhead.metrics import top_k_accuracy
 from dualhead.params import Settings, dump, packaged_params, read_yaml
 from dualhead.printing import signed
 from dualhead.published import published_cell
 from dualhead.report.provenance import duration, flat, value_text
+from dualhead.splits import copies, same_content
 from dualhead.store import Store
 
 NEAR = 6  # matches that an error lists
@@ -164,7 +167,7 @@ def explain(
         for seed, address in found.seeds.items()
     }
     made = [result for result in read.values() if result]
-    lines = [*_head(grid, found, made, published), *_values(found, read, results)]
+    lines = [*_head(grid, found, made, published), *_values(grid, found, read, results)]
     runs = [run for address in found.seeds.values() for run in members_of(grid, address)]
     for run in dict.fromkeys(runs):
         lines += ["", *_run_lines(grid, results, run, complete)]
@@ -194,7 +197,9 @@ def _fact(name: str, text: str) -> str:
     return f"  {name:<{LABEL}}{text}"
 
 
-def _values(found: Found, read: Mapping[str, Result | None], results: Path) -> list[str]:
+def _values(
+    grid: Settings, found: Found, read: Mapping[str, Result | None], results: Path
+) -> list[str]:
     """Return each seed's accuracies under each selection, and where they lie."""
     lines = []
     for seed, result in read.items():
@@ -211,7 +216,26 @@ def _values(found: Found, read: Mapping[str, Result | None], results: Path) -> l
         checked = check_result(results, result)
         told = "borne out by the scores beside them" if checked else "unchecked: no scores.h5 there"
         lines.append(_fact("accuracies", told))
+        lines += _without_copies(grid, results, result) if checked else []
     return lines
+
+
+def _without_copies(grid: Settings, results: Path, result: Result) -> list[str]:
+    """Return the accuracy without test samples whose content was trained on; nothing if none is."""
+    config = grid["runs"][members_of(grid, result.address)[0]]
+    path = results / "store" / f"{config['store']}.h5"
+    if not path.is_file():
+        return []
+    with Store(path) as store:
+        copied = copies(same_content(store), store.splits[config["split"]])
+        names = {store.names[position] for position in copied}
+    scores = read_result_scores(results, result)
+    kept = np.array([name not in names for name in scores.names])
+    if kept.all() or not kept.any():
+        return []
+    right = top_k_accuracy(scores.values[kept], scores.labels[kept], 1)
+    told = f"{(~kept).sum():,} test samples have the content of a training one"
+    return [_fact("WARNING", f"{told}; top1 without them {right:.2f}")]
 
 
 def _selection_text(result: Result, selection: str) -> str:

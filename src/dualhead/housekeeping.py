@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dualhead.params import Settings
+from dualhead.progress import terminal
 
 QUIET_SECONDS = 900.0
 """A training that has written nothing for so long is no longer running."""
 
 
 class RunStatus(NamedTuple):
-    """How far one run is."""
+    """How far one run is; what its log does not tell is empty."""
 
     state: str  # done | trained | running | stopped | waiting
-    line: str  # the last one of its log, if it is neither done nor waiting
+    epoch: str = ""  # `3 of 80`
+    loss: str = ""
+    left: str = ""  # hours:minutes:seconds until the last epoch is done, if it goes on as it does
+    words: str = ""  # the last line of the log, if it tells none of these
 
 
 def run_status(run: str, results: Path) -> RunStatus:
-    """Return how far a run is, by the files it has and the age of its log."""
+    """Return how far a run is, by the files it has, their age and its log."""
     folder, log = results / "runs" / run, results / "logs/train" / f"{run}.log"
     if (folder / "metrics.json").exists():
-        return RunStatus("done", "")
+        return RunStatus("done")
     if (folder / "checkpoint.pt").exists():
-        return RunStatus("trained", "")
+        return RunStatus("trained")
     written = [path.stat().st_mtime for path in (log, folder / "state.pt") if path.exists()]
-    if written and time.time() - max(written) < QUIET_SECONDS:
-        return RunStatus("running", _last_line(log))
-    return RunStatus("stopped" if written else "waiting", _last_line(log))
+    if not written:
+        return RunStatus("waiting")
+    if time.time() - max(written) < QUIET_SECONDS:
+        return read_log(log, "running")
+    return read_log(log, "stopped")._replace(left="")
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+PATTERNS = {
+    "epoch": re.compile(r"^epoch (\d+/\d+)"),
+    "loss": re.compile(r"\bloss (\S+?),?(?:\s|$)"),
+    "left": re.compile(r"(?:all epochs: |\s)(\d+:\d\d(?::\d\d)?)(?: left)?$"),
+}
+"""What training's lines tell: one at the end of an epoch, others within it."""
+
+
+def read_log(log: Path, state: str) -> RunStatus:
+    """Return what the last line that tells of an epoch says, and the last line if it is another."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
+    told = next((line for line in reversed(lines) if PATTERNS["epoch"].search(line)), "")
+    found = {key: match[1] for key, it in PATTERNS.items() if (match := it.search(told))}
+    last = lines[-1] if lines else ""
+    epoch = found.get("epoch", "").replace("/", " of ")
+    words = "" if last == told else last
+    return RunStatus(state, epoch, found.get("loss", ""), found.get("left", ""), words)
 
 
 STYLES = {
@@ -51,18 +75,38 @@ STYLES = {
 }
 
 
-def show_status(grid: Settings, results: Path) -> None:
-    """Print each run that is not done with its last words, and how many are in which state."""
+def show_status(grid: Settings, results: Path, console: Console | None = None) -> None:
+    """Print the state of each run, and how many runs and ensembles are in which."""
     status = {run: run_status(run, results) for run in grid["runs"]}
-    table = Table("run", "state", "last line of its log", title=None, box=None)
-    for run, (state, line) in status.items():
-        table.add_row(run, f"[{STYLES[state]}]{state}[/]", line)
-    console = Console()
-    console.print(table)
-    states = [state for state, _ in status.values()]
+    console = console or terminal()
+    console.print(_status_table(grid, results, status))
+    states = [it.state for it in status.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STYLES if state in states)
     made = sum((results / "ensembles" / it / "metrics.json").exists() for it in grid["ensembles"])
-    console.print(f"\nruns: {counts}; ensembles: {made} of {len(grid['ensembles'])} done")
+    summary = f"\nruns: {counts}; ensembles: {made} of {len(grid['ensembles'])} done"
+    console.print(summary, highlight=False)
+
+
+def _status_table(grid: Settings, results: Path, status: Mapping[str, RunStatus]) -> Table:
+    table = Table("run", "state", title=None, box=None)
+    for name in ("epoch", "loss", "time left", "top-1"):
+        table.add_column(name, justify="right")
+    table.add_column("last words")
+    for run, it in status.items():
+        top1 = _top1(grid, results, run) if it.state == "done" else ""
+        state = f"[{STYLES[it.state]}]{it.state}[/]"
+        table.add_row(run, state, it.epoch, it.loss, it.left, top1, escape(it.words))
+    return table
+
+
+def _top1(grid: Settings, results: Path, run: str) -> str:
+    """Return a finished run's accuracy at the last epoch; nothing if its file is damaged."""
+    path = results / "runs" / run / "metrics.json"
+    try:
+        fused = json.loads(path.read_text(encoding="utf-8"))["last"]["fusion"]
+        return f"{fused[grid['fusion'][run]]['top1']:.2f}"
+    except (json.JSONDecodeError, KeyError):
+        return "?"
 
 
 def unwanted(grid: Settings, results: Path) -> list[Path]:

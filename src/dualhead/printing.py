@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 
 from dualhead import statistics
 from dualhead.params import Settings
+from dualhead.progress import terminal
 
 
 class Column(NamedTuple):
@@ -239,7 +240,7 @@ STYLES = {statistics.REPRODUCED: "green", statistics.ABOVE: "cyan", statistics.B
 
 def show_tables(tables: Mapping[str, pd.DataFrame], console: Console | None = None) -> None:
     """Print our rows of each table beside the paper's, colored by verdict."""
-    console = console or Console()
+    console = console or terminal()
     for name, frame in tables.items():
         ours = [record for record in records(frame) if record["ours"]]
         if ours:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from rich.console import Console
 from tqdm import tqdm
 
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 30.0
+FILE_WIDTH = 200  # of a table that goes to no terminal, so that nothing in it wraps
 
 
 def progress(
@@ -35,6 +37,12 @@ def progress(
     """
     show = _bar if sys.stderr.isatty() else _lines
     return show(iterable, total, label, unit, scale, describe or str)
+
+
+def terminal() -> Console:
+    """Return where people read: in color on a terminal (not with NO_COLOR), wide in a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
 def duration(seconds: float) -> str:

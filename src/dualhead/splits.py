@@ -125,9 +125,8 @@ def copies(groups: Iterable[Sequence[int]], part: npt.NDArray[np.integer[Any]]) 
 
 
 def copies_text(names: Sequence[str], found: Mapping[int, int], num_test: int) -> str:
-    """Return `95 of 464 test samples have the content of a training sample: A = B, ...`."""
-    pairs = [f"{names[test]} = {names[train]}" for test, train in list(found.items())[:EXAMPLES]]
-    shown = ", ".join(pairs) + (", ..." if len(found) > EXAMPLES else "")
-    return (
-        f"{len(found):,} of {num_test:,} test samples have the content of a training one: {shown}"
-    )
+    """Return `95 of 464 test samples have the content of a training one: A = B and 94 more`."""
+    pairs = [f"{names[test]} = {names[train]}" for test, train in list(found.items())[:2]]
+    more = f" and {len(found) - 2:,} more" if len(found) > 2 else ""
+    told = f"{len(found):,} of {num_test:,} test samples have the content of a training one"
+    return f"{told}: {', '.join(pairs)}{more}"
