@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from dualhead import progress as progress_module
-from dualhead.progress import duration, progress
+from dualhead.progress import duration, progress, terminal
 
 
 class Terminal(io.StringIO):
@@ -47,3 +47,23 @@ def test_leaving_the_loop_early_closes_the_bar(monkeypatch):
 @pytest.mark.parametrize(("seconds", "text"), [(95.0, "01:35"), (3695.0, "1:01:35")])
 def test_durations_are_read_as_a_clock(seconds, text):
     assert text == duration(seconds)
+
+
+@pytest.mark.parametrize(("name", "colored"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
+def test_colors_need_a_terminal_and_no_wish_against_them(monkeypatch, name, colored):
+    for variable in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv(name, "1")
+    console = terminal()
+    with console.capture() as told:
+        console.print("[red]below[/]", end="")
+    assert ("\x1b[31m" in told.get()) == colored
+
+
+def test_a_file_gets_wide_plain_lines(monkeypatch, capsys):
+    for variable in ("FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(variable, raising=False)
+    terminal().print("[red]" + "word " * 38 + "[/]")
+    assert capsys.readouterr().out == "word " * 38 + "\n"

@@ -111,12 +111,24 @@ def train_threads():
 
 
 def show_tables():
-    """Print ours beside the paper's, and where the PDF lies, once a report was made."""
+    """Print ours beside the paper's, and where everything lies, once a report was made."""
     made = workflow.dag.needrun_jobs(exclude_finished=False)
     if any(job.rule.name == "report" for job in made):
         options = f"--grid {GRID_FILE} --results results --published {ROOT}/reports/published.yaml"
         shell(f"dualhead table {options} --show")
-        print(f"\nThe report: {Path('reports/report.pdf').resolve()}")
+        print("", *(f"{what:<13}{where}" for what, where in where_things_are()), sep="\n")
+
+
+def where_things_are():
+    """Return what a reader may want next, and where it is."""
+    here = Path.cwd()
+    name = "/".join(GRID["cells"][0][key] for key in ("table", "stream", "benchmark"))
+    return [
+        ("The report:", here / "reports/report.pdf"),
+        ("Tables:", f"{here / 'results/tables'} (.md and .tex to paste, .csv)"),
+        ("Figures:", f"{here / 'results/figures'} (.pdf, .svg)"),
+        ("One number:", f"dualhead explain {name}"),
+    ]
 
 
 def one_of(names):
