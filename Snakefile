@@ -12,6 +12,9 @@ include: "workflow/rules/runs.smk"
 include: "workflow/rules/report.smk"
 
 
+report: "workflow/report/workflow.rst"
+
+
 localrules:
     reproduce_tables,
     data,

@@ -11,7 +11,7 @@ FLOORS = (
     "datasets store scores models synthesize splits",
     "prepare loader complexity checkpoint inference distributed",
     "train evaluate ensemble predict housekeeping workspace",
-    "cells published printing tables figures report explain",
+    "cells published captions printing tables figures report explain",
     "cli",
 )
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.split()}

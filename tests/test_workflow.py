@@ -1,5 +1,6 @@
 """The rules: what is planned, what is done once, and what a change makes anew."""
 
+import html
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dualhead import captions, params
 from tests.workspaces import Workspace, make_workspace
 
 pytestmark = pytest.mark.workflow
@@ -145,6 +147,27 @@ def test_the_whole_grid_is_made_once(finished_once: Workspace) -> None:
     expected = {"synthesize": 1, "prepare": 1, "configure": 4, "train": 4, "evaluate": 4}
     assert {**expected, "ensemble": 1} == {name: made[name] for name in RUN_LAYER if made[name]}
     assert any("--show" in line for line in calls)
+
+
+def test_snakemakes_own_report_has_the_captions_of_the_pdf(finished: Workspace) -> None:
+    made = finished.run("snakemake", "--cores", "1", "--report", "reports/report.html")
+    assert made.returncode == 0, made.stdout + made.stderr
+    page = (finished.folder / "reports/report.html").read_text()
+    grid = json.loads((finished.folder / "results/grid.json").read_text())
+    published = params.read_yaml(finished.folder / "reports/published.yaml")
+    said = [captions.table_caption(grid, name, published) for name in grid["tables"]]
+    said += [captions.figure_caption(grid, "curves", published), "Everything in one document"]
+    for text in (*said, "Tables", "Figures", "Report", "DualHead-Net, reproduced"):
+        assert " ".join(text.split()) in " ".join(html.unescape(page).split()), text
+    assert finished.snakemake() == {}
+
+
+def test_the_end_says_where_things_are(finished: Workspace) -> None:
+    made = finished.run("snakemake", "--cores", "2", "--forcerun", "report")
+    assert made.returncode == 0, made.stderr
+    for place in ("reports/report.pdf", "results/tables", "results/figures"):
+        assert str(finished.folder / place) in made.stdout
+    assert "dualhead explain streams/joint/synthetic_xsub" in made.stdout
 
 
 def test_a_second_run_does_nothing(finished: Workspace) -> None:

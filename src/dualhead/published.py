@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
-from dualhead.cells import Cell
 from dualhead.params import Settings
+
+if TYPE_CHECKING:
+    from dualhead.cells import Cell
 
 STREAM_TITLES = {
     "two_stream": "two streams",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dualhead import statistics
+from dualhead.captions import table_caption
 from dualhead.cells import (
     Cell,
     Result,
@@ -30,7 +31,6 @@ from dualhead.published import (
     published_cell,
     published_comparison,
     published_num_test,
-    stream_title,
 )
 
 COLUMNS = (
@@ -76,7 +76,7 @@ def build_table(grid: Settings, name: str, results: Path, published: Settings) -
     if name not in grid["tables"]:
         raise ValueError(f"table {name!r}: not in params.yaml, which has {sorted(grid['tables'])}")
     kind = grid["tables"][name]["kind"]
-    names = {"table": name, "kind": kind, "title": table_title(grid, name, published)}
+    names = {"table": name, "kind": kind, "title": table_caption(grid, name, published)}
     build = _comparison if kind == "comparison" else _ablation
     rows = [names | row for row in build(grid, name, results, published)]
     return pd.DataFrame(rows, columns=[*COLUMNS])
@@ -91,23 +91,6 @@ def write_table(frame: pd.DataFrame, *, csv: Path, markdown: Path, latex: Path) 
     ):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-
-
-def table_title(grid: Settings, name: str, published: Settings) -> str:
-    """Return a table's caption: the workspace's own, the published one, or what it compares."""
-    table = grid["tables"][name]
-    if "title" in table:
-        return str(table["title"])
-    if table["kind"] == "comparison":
-        where = ", ".join(benchmark_title(grid, item, published) for item in table["benchmarks"])
-        source = published_comparison(grid, name, published)
-        return str(source["title"]) if source else f"Accuracy (%) of every stream: {where}."
-    source, same_benchmark = published_ablation(grid, name, published)
-    title = str(source["title"]) if source else "Ablation."
-    if same_benchmark:
-        return title
-    where = benchmark_title(grid, table["benchmark"], published)
-    return f"{title.split(' (the paper')[0].rstrip('.')}: {where}, {stream_title(table['stream'])}."
 
 
 # --- comparison: every published method, then our streams ------------------------------

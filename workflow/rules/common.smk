@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakemake.utils import update_config
 
-from dualhead import params, recovery, workspace
+from dualhead import captions, params, recovery, workspace
 from dualhead.gpu import visible_gpus
 
 ROOT = Path(os.path.relpath(workflow.basedir))  # the repository, from the workspace
@@ -122,7 +122,7 @@ def show_tables():
 def where_things_are():
     """Return what a reader may want next, and where it is."""
     here = Path.cwd()
-    name = "/".join(GRID["cells"][0][key] for key in ("table", "stream", "benchmark"))
+    name = "{table}/{stream}/{benchmark}".format(**GRID["cells"][0])
     return [
         ("The report:", here / "reports/report.pdf"),
         ("Tables:", f"{here / 'results/tables'} (.md and .tex to paste, .csv)"),
@@ -145,6 +145,7 @@ configfile: "params.yaml"
 update_config(config, workspace.typed(workflow.config_settings.overwrite_config))
 PARAMS = or_exit(params.complete, config, Path.cwd())
 GRID = params.resolve(PARAMS)
+PUBLISHED = or_exit(params.read_yaml, ROOT / "reports/published.yaml")
 GRID_FILE = "results/grid.json"
 FIGURES = workspace.figure_names(GRID)
 HARDWARE = PARAMS["hardware"]

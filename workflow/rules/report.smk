@@ -1,7 +1,7 @@
 """Runs to tables, figures and the PDF, at plain names; they cost seconds.
 
 results/grid.json, results/runs, results/ensembles -> results/tables, results/figures
--> reports/report.pdf
+-> reports/report.pdf; `snakemake --report reports/report.html` gathers them with the PDF's captions
 """
 
 
@@ -12,7 +12,12 @@ rule table:
         metrics=table_metrics,
         published=ROOT / "reports/published.yaml",
     output:
-        csv="results/tables/{table}.csv",
+        csv=report(
+            "results/tables/{table}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
         markdown="results/tables/{table}.md",
         latex="results/tables/{table}.tex",
     log:
@@ -20,6 +25,8 @@ rule table:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        caption=lambda w: captions.table_caption(GRID, w.table, PUBLISHED),
     message:
         "Set the table {wildcards.table}"
     shell:
@@ -55,12 +62,19 @@ rule figure:
         store=ancient(figure_store()),
     output:
         pdf="results/figures/{figure}.pdf",
-        svg="results/figures/{figure}.svg",
+        svg=report(
+            "results/figures/{figure}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "results/logs/figure/{figure}.log",
     resources:
         mem_mb=4000,
         runtime=20,
+    params:
+        caption=lambda w: captions.figure_caption(GRID, w.figure, PUBLISHED),
     message:
         "Draw the figure {wildcards.figure}"
     shell:
@@ -80,7 +94,12 @@ rule report:
         bibliography=ROOT / "reports/references.bib",
         deviations=ROOT / "docs/deviations.md",
     output:
-        pdf="reports/report.pdf",
+        pdf=report(
+            "reports/report.pdf",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"document": "the report"},
+        ),
     log:
         "results/logs/report.log",
     resources:

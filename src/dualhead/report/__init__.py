@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 import typst
 
+from dualhead import captions
 from dualhead.files import replacing
 from dualhead.params import Settings, read_yaml
 from dualhead.report import content, passport, provenance
 from dualhead.report.markdown import blocks
 from dualhead.report.runs import read_runs
-
-CAPTIONS: Mapping[str, str] = {
-    "network": "DualHead-Net as it is built here: channels and frames of each stage (the paper's "
-    "Figures 2 to 4). TA and SA weigh one head's features by the other's.",
-    "curves": "Training: loss, training and test accuracy of every modality of {variant}"
-    "{and_of_baseline}, on {benchmark}. Lines are means over seeds, bands their range; dotted "
-    "lines mark where the learning rate falls.",
-    "class_gain": "Accuracy of {variant} less that of {baseline} for each class, {stream}, on "
-    "{benchmark} (the paper's Figure 5), with 95 % intervals over the class's test samples.",
-    "heads": "What the coarse head, the fine head and their fusion get right of each class: "
-    "{variant}, {stream}, on {benchmark}.",
-    "confusion": "Confusion of {variant}, {stream}, on {benchmark}: all classes, and the pairs "
-    "that are confused most{beside_baseline}.",
-    "strips": "Test recordings over time (frame numbers below), with the scores of {variant}"
-    "{and_of_baseline} for the true class and for the one it is confused with (the paper's "
-    "Figures 1 and 6). Chosen where the gain is largest: examples, not evidence.",
-    "attention": "What {variant} attends to, {stream}, on {benchmark}. Joints: the larger and darker, "
-    "the more spatial attention (mean of both blocks, over the range that stands beside the "
-    "name). Frames: temporal attention of what enters the coarse blocks. Each class's first test "
-    "recording was asked; shown are those over which temporal attention varies most.",
-    "parameters": "Accuracy with 95 % interval, and parameters, of every variant: {stream}, "
-    "{benchmark}.",
-    "selection": "What choosing the epoch on the test set gains over taking the last one. The "
-    "field reports the former; our numbers are the latter. Where subjects are held out of the "
-    "training, also what choosing it on them gains, which needs no look at the test set.",
-}
 
 
 def build_report(
@@ -76,8 +50,9 @@ def build_report(
     Raises:
         ValueError: if a table is missing, a result is not what its address says, or Typst fails.
     """
-    everything = _content(grid, results, stores, _read_tables(grid, tables), read_yaml(published))
-    everything |= {"title": title, "figures": _figures(grid, figures, everything["names"])}
+    numbers = read_yaml(published)
+    everything = _content(grid, results, stores, _read_tables(grid, tables), numbers)
+    everything |= {"title": title, "figures": _figures(grid, figures, numbers)}
     text = deviations.read_text(encoding="utf-8") if deviations and deviations.is_file() else ""
     everything["deviations"] = blocks(text)
     with TemporaryDirectory() as folder:
@@ -116,7 +91,7 @@ def _content(
     data = passport.passports(grid, stores)
     about_the_field = content.concerns_the_paper(grid, runs)
     return {
-        "names": content.names(grid, published),
+        "names": captions.names(grid, published),
         "warnings": [*content.warnings(grid, runs), *passport.warnings(data)],
         "overview": content.overview(grid, runs, published),
         "main": content.main_table(tables),
@@ -134,10 +109,10 @@ def _content(
     }
 
 
-def _figures(grid: Settings, folder: Path, names: Mapping[str, str]) -> list[Settings]:
+def _figures(grid: Settings, folder: Path, published: Settings) -> list[Settings]:
     """Return the figures that have been drawn, with their captions."""
     return [
-        {"name": name, "caption": caption.format(**names)}
-        for name, caption in CAPTIONS.items()
+        {"name": name, "caption": captions.figure_caption(grid, name, published)}
+        for name in captions.CAPTIONS
         if (folder / f"{name}.pdf").is_file()
     ]

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from dualhead.cells import Cell, cells
 from dualhead.params import Settings
 from dualhead.printing import interval_text, mean_text, printed, records
-from dualhead.published import benchmark_title, is_partial, stream_title
+from dualhead.published import benchmark_title, is_partial
 from dualhead.report.runs import Grid, Run, listed, made, number, table, without_repeats
 from dualhead.statistics import NOT_COMPARABLE, NOT_RUN
 
@@ -24,7 +23,6 @@ PROTOCOLS = {
     "paper": f"the paper{APOSTROPHE}s",
     "authors": f"that of the authors{APOSTROPHE} code",
 }
-ROLES = ("variant", "baseline")
 
 
 # --- the first page --------------------------------------------------------------------
@@ -268,19 +266,3 @@ def concerns_the_paper(grid: Grid, runs: Sequence[Run]) -> bool:
         run.config["kind"] != "synthetic" and not is_partial(grid, run.config["benchmark"])
         for run in runs
     )
-
-
-def names(grid: Grid, published: Settings) -> dict[str, str]:
-    """Return what the figures show, in words."""
-    chosen = grid["figures"]
-    variants = {key: published["variants"].get(chosen[key], chosen[key]) for key in ROLES}
-    benchmark = benchmark_title(grid, chosen["benchmark"], published)
-    baseline = Cell(chosen["benchmark"], chosen["baseline"], chosen["stream"])
-    known = {"benchmark": benchmark, "stream": stream_title(chosen["stream"])}
-    known |= {"and_of_baseline": "", "beside_baseline": ""}
-    if baseline in cells(grid):
-        known["and_of_baseline"] = f" and of {variants['baseline']}"
-        known["beside_baseline"] = (
-            f", beside {variants['baseline']}'s share, and those that it confuses more"
-        )
-    return variants | known
