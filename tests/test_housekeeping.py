@@ -151,6 +151,13 @@ def test_a_finished_run_shows_its_accuracy(tmp_path: Path) -> None:
     assert "?" in shown(tmp_path)
 
 
+def test_a_narrow_terminal_still_shows_the_whole_address(tmp_path: Path) -> None:
+    text = StringIO()
+    show_status(GRID, tmp_path, Console(file=text, width=30))
+    assert RUN in "".join(line[:20].strip() for line in text.getvalue().splitlines()[1:])
+    assert "loss" not in text.getvalue()
+
+
 def test_colors_are_for_terminals_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[2mwaiting" in shown(tmp_path, force_terminal=True, color_system="standard")

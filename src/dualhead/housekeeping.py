@@ -88,14 +88,25 @@ def show_status(grid: Settings, results: Path, console: Console | None = None) -
 
 
 def _status_table(grid: Settings, results: Path, status: Mapping[str, RunStatus]) -> Table:
-    table = Table("run", "state", title=None, box=None)
-    for name in ("epoch", "loss", "time left", "top-1"):
-        table.add_column(name, justify="right")
-    table.add_column("last words")
-    for run, it in status.items():
-        top1 = _top1(grid, results, run) if it.state == "done" else ""
-        state = f"[{STYLES[it.state]}]{it.state}[/]"
-        table.add_row(run, state, it.epoch, it.loss, it.left, top1, escape(it.words))
+    """Return a row a run; a column that nothing stands in is left out."""
+    columns = {
+        "state": [f"[{STYLES[it.state]}]{it.state}[/]" for it in status.values()],
+        "epoch": [it.epoch for it in status.values()],
+        "loss": [it.loss for it in status.values()],
+        "time left": [it.left for it in status.values()],
+        "top-1": [
+            _top1(grid, results, run) if it.state == "done" else "" for run, it in status.items()
+        ],
+        "last words": [escape(it.words) for it in status.values()],
+    }
+    filled = {name: texts for name, texts in columns.items() if any(texts)}
+    table = Table(title=None, box=None)
+    table.add_column("run", overflow="fold")
+    for name in filled:
+        is_text = name in ("state", "last words")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
+    for row in zip(status, *filled.values(), strict=True):
+        table.add_row(*row)
     return table
 
 
