@@ -96,7 +96,13 @@ def figure_names(grid: Settings) -> list[str]:
         "heads": dualhead and single,
         "confusion": shown,
         "strips": shown,
+        "attention": shown and single and any(_attends(run["model"]) for run in runs),
         "parameters": shown and single,
         "selection": True,
     }
     return [name for name, is_possible in possible.items() if is_possible]
+
+
+def _attends(network: Settings) -> bool:
+    kinds = ("temporal_attention", "spatial_attention")
+    return any(network.get(kind, "none") != "none" for kind in kinds)
