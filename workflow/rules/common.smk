@@ -153,6 +153,7 @@ GPUS = 0 if HARDWARE["device"] == "cpu" else len(visible_gpus(os.environ))
 ON_GPUS = GPUS * HARDWARE["trainings_per_gpu"] // HARDWARE["gpus_per_training"]
 
 workspace.write_if_changed(Path(GRID_FILE), GRID)
+Path("results/ensembles").mkdir(exist_ok=True)  # an out of DVC's, also where no table asks for one
 shell.prefix(f'PATH="$PATH:{Path(sys.executable).parent}"; ')  # where `dualhead` is
 if GPUS and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", GPUS * HARDWARE["trainings_per_gpu"])
