@@ -45,7 +45,7 @@ def left_jobs(logs: Path) -> list[str]:
     command = ["squeue", "--me", "--noheader", "--Format", "JobID:20,StdOut:1000"]
     listed = subprocess.run(command, capture_output=True, text=True)
     rows = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
-    return [job for job, file in rows if Path(file.strip()).is_relative_to(logs)]
+    return sorted(job for job, file in rows if Path(file.strip()).is_relative_to(logs))
 
 
 def cancel_left_jobs(logs: Path) -> None:

@@ -28,6 +28,7 @@ MARK = "# Written by tests/slurm; its daemons: "
 NUM_GPUS = 2
 
 # More cores and memory than there are: the profile is tested as it is. Nothing binds or limits.
+# A requeued job waits as long as a credential lives: 5 s here, 120 s where nothing is said.
 SLURM_CONF = """{mark}{folder}
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -36,7 +37,7 @@ SlurmdPort={node_port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.sock
+AuthInfo=socket={folder}/munge.sock,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
@@ -248,7 +249,11 @@ def _stop_previous() -> None:
 if __name__ == "__main__":
     if reason := why_not():
         sys.exit(reason)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background ignores the first
+        signal.signal(number, signal.default_int_handler)
     with running_cluster() as running:
-        print(f"SLURM runs with {NUM_GPUS} fake GPUs, logs in {running.folder}; Ctrl-C stops it")
+        print(
+            f"SLURM runs with {NUM_GPUS} fake GPUs, logs in {running.folder}; Ctrl-C or kill {os.getpid()} stops it"
+        )
         with suppress(KeyboardInterrupt):
             signal.pause()
