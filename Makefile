@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 RULES := Snakefile $(wildcard workflow/rules/*.smk)
 CODE := src tests $(wildcard benchmarks)
 
-.PHONY: install demo test lint format bench clean
+.PHONY: install demo test test-slurm lint format bench clean
 
 install: .venv/installed
 
@@ -22,6 +22,10 @@ demo: install
 
 test: install
 	pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+# Starts a SLURM of its own, as root; skipped with the reason where it cannot.
+test-slurm: install
+	pytest -m slurm
 
 lint: install
 	ruff format --check $(CODE)
