@@ -126,3 +126,15 @@ def test_a_missing_dataset_is_said_through_dvc(tmp_path: Path) -> None:
     assert stopped.returncode != 0
     assert "nturgbd_skeletons_s001_to_s017.zip (5.8 GB)" in stopped.stderr
     assert not (workspace.bin / "calls.txt").exists()
+
+
+def test_experiments_wait_in_a_queue_and_run_together(pushed: Workspace) -> None:
+    for scales in (6, 7):
+        setting = f"variants.small.dualhead.gcn_scales={scales}"
+        queued = pushed.run("dvc", "exp", "run", "--queue", "-S", setting)
+        assert queued.returncode == 0, queued.stderr
+    assert training_calls(pushed.calls_of("dvc", "exp", "run", "--run-all", "--jobs", "1")) == {
+        name: 2 for name in TRAINED_ONCE
+    }
+    shown = pushed.run("dvc", "exp", "show", "--csv").stdout
+    assert {"6", "7"} <= {cell for line in shown.splitlines() for cell in line.split(",")}
