@@ -1,10 +1,12 @@
 import csv
+import itertools
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 from unittest import mock
 
 import h5py
@@ -152,6 +154,42 @@ def test_a_training_killed_again_and_again_ends_in_the_same_bits(folder, config,
     assert not (folder / "checkpoint.pt").exists()
     assert run_until(folder, config, 1000, signal.SIGKILL) == 0
     assert_same_bits(unbroken, result(folder))
+
+
+class Killed(BaseException):
+    """Ends a training where it is, as SIGKILL does: nothing is written any more."""
+
+
+@contextmanager
+def killed_at(step):
+    plain, steps = train_module.training_step, itertools.count(1)
+
+    def training_step(*arguments):
+        if next(steps) == step:
+            raise Killed
+        return plain(*arguments)
+
+    with mock.patch.object(train_module, "training_step", training_step), suppress(Killed):
+        yield
+
+
+def test_a_training_ended_at_ten_random_moments_ends_in_the_same_bits(
+    folder, config, tmp_path_factory, rng
+):
+    """Every other time it is asked to end and saves its state, the rest without a word."""
+    config["train"]["epochs"] = 24
+    unbroken = tmp_path_factory.mktemp("long")
+    write_tiny_store(unbroken / "store.h5")
+    assert train_tiny(unbroken, config) == 0
+    for step in rng.integers(1, 2 * STEPS + 1, size=5):
+        with signal_at(int(step), signal.SIGTERM):
+            assert train_tiny(folder, config) == REQUEUE
+        with killed_at(int(step)):
+            train_tiny(folder, config)
+            raise AssertionError("was not killed")
+    assert not (folder / "checkpoint.pt").exists()
+    assert train_tiny(folder, config) == 0
+    assert_same_bits(result(unbroken), result(folder))
 
 
 NETWORKS = {
