@@ -25,7 +25,7 @@ test: install
 
 # Starts a SLURM of its own, as root; skipped with the reason where it cannot.
 test-slurm: install
-	pytest -m slurm
+	pytest -m slurm $(ONLY)
 
 lint: install
 	ruff format --check $(CODE)

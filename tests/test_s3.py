@@ -1,38 +1,23 @@
 """Results through a server that speaks S3, on this machine."""
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.slurm.cluster import wait_until
-from tests.workspaces import Workspace, make_workspace
+from tests.workspaces import BIN, Workspace, make_workspace
 
 pytestmark = pytest.mark.workflow
 
-WHERE = """no moto_server on PATH beside a dvc with S3, which the pinned packages do not allow:
-python -m venv s3; s3/bin/pip install dvc[s3] moto[server]; PATH=$PWD/s3/bin:$PATH pytest ..."""
 KEYS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
 
 
-@pytest.fixture(scope="module")
-def programs() -> Path:
-    """The folder with a `moto_server` and a `dvc` that knows S3."""
-    server = shutil.which("moto_server")
-    if server is None:
-        pytest.skip(WHERE)
-    folder = Path(server).parent
-    known = subprocess.run([folder / "python", "-c", "import dvc_s3"], capture_output=True)
-    if known.returncode != 0:
-        pytest.skip(WHERE)
-    return folder
-
-
 @pytest.fixture
-def endpoint(programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An S3 server with an empty bucket."""
     for key, value in KEYS.items():
         monkeypatch.setenv(key, value)
@@ -40,14 +25,14 @@ def endpoint(programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     with subprocess.Popen(
-        [programs / "moto_server", "--port", str(port)],
+        [BIN / "moto_server", "--port", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
             wait_until(lambda: answers(port), "moto_server", seconds=60)
             url = f"http://127.0.0.1:{port}"
-            subprocess.run(["curl", "-sf", "-X", "PUT", f"{url}/results"], check=True)
+            urlopen(Request(f"{url}/results", method="PUT")).close()
             yield url
         finally:
             server.terminate()
@@ -59,22 +44,21 @@ def answers(port: int) -> bool:
 
 
 def test_results_pushed_to_s3_are_pulled_by_a_clone_that_trains_nothing(
-    endpoint: str, programs: Path, tmp_path: Path
+    endpoint: str, tmp_path: Path
 ) -> None:
     workspace = make_workspace(tmp_path)
-    dvc = str(programs / "dvc")
     workspace.edit("streams: [joint, bone, two_stream]", "streams: [joint]")
     clone = Workspace(tmp_path / "clone", workspace.bin)
     for place, *command in (
         (workspace, "git", "init", "--quiet", "--initial-branch", "main"),
-        (workspace, dvc, "remote", "add", "--default", "colleagues", "s3://results/dualhead"),
-        (workspace, dvc, "remote", "modify", "colleagues", "endpointurl", endpoint),
+        (workspace, "dvc", "remote", "add", "--default", "colleagues", "s3://results/dualhead"),
+        (workspace, "dvc", "remote", "modify", "colleagues", "endpointurl", endpoint),
         (workspace, "dvc", "repro"),
         (workspace, "git", "add", "."),
         (workspace, "git", "commit", "--quiet", "--message", "Results"),
-        (workspace, dvc, "push"),
+        (workspace, "dvc", "push"),
         (workspace, "git", "clone", "--quiet", ".", str(clone.folder)),
-        (clone, dvc, "pull"),
+        (clone, "dvc", "pull"),
     ):
         done = place.run(*command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
