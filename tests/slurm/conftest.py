@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,11 @@ def nothing_left(cluster: Cluster) -> Iterator[None]:
     cluster.clear()
 
 
+def hear_ctrl_c() -> None:
+    """Undo that a shell lets what it runs in the background ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class Site:
     """A workspace, the programs its jobs find first, and where Snakemake's output goes.
@@ -77,7 +83,12 @@ class Site:
         command += ["--snakefile", str(self.snakefile), *options]
         with (self.folder / "output.txt").open("wb") as output:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdout=output, stderr=output
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                preexec_fn=hear_ctrl_c,
             )
         STARTED.append(process)
         return process
