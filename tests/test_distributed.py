@@ -59,8 +59,7 @@ def store(tmp_path_factory):
     return write_tiny_store(tmp_path_factory.mktemp("store") / "store.h5", count=36)
 
 
-@pytest.mark.parametrize("model", ["dualhead", "ms_g3d"])
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize(("model", "size"), [("dualhead", 2), ("dualhead", 4), ("ms_g3d", 2)])
 def test_shares_of_a_batch_give_the_gradients_of_the_whole(store, tmp_path, model, size):
     (tmp_path / "alone").mkdir()
     one_step(store, tmp_path / "alone", model, device="cpu")
