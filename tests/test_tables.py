@@ -241,12 +241,18 @@ def test_a_swapped_metrics_file_is_refused_by_name(synthetic, published):
         build(synthetic, "comparison", published)
 
 
-def test_a_swapped_score_file_is_refused_by_name(synthetic, published):
+def with_scores_of_the_baseline(fake):
+    """Put the baseline's score file into our run; return both runs' folders."""
     ours, baseline = (
-        synthetic.results / addresses(synthetic.grid, Cell("synthetic_xsub", name, "joint"))["1"]
+        fake.results / addresses(fake.grid, Cell("synthetic_xsub", name, "joint"))["1"]
         for name in ("dualhead", "ms_g3d")
     )
     shutil.copy(baseline / "scores.h5", ours / "scores.h5")
+    return ours, baseline
+
+
+def test_a_swapped_score_file_is_refused_by_name(synthetic, published):
+    ours, _ = with_scores_of_the_baseline(synthetic)
     with pytest.raises(ValueError, match=rf"{ours.name}.*another run's"):
         build(synthetic, "table4", published)
 
@@ -287,11 +293,7 @@ def test_a_file_of_the_same_cell_with_other_settings_is_refused(synthetic, publi
 
 def test_a_swapped_score_file_is_refused_though_as_good(synthetic, published):
     """Two seeds may well have the same accuracy; the scores say whose they are."""
-    ours, baseline = (
-        synthetic.results / addresses(synthetic.grid, Cell("synthetic_xsub", name, "joint"))["1"]
-        for name in ("dualhead", "ms_g3d")
-    )
-    shutil.copy(baseline / "scores.h5", ours / "scores.h5")
+    ours, baseline = with_scores_of_the_baseline(synthetic)
     stated = json.loads((baseline / "metrics.json").read_text())
     for selection in ("last", "best_on_test"):
         edit(ours / "metrics.json", selection, "fusion", value=stated[selection]["fusion"])
