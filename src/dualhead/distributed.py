@@ -24,6 +24,7 @@ from torch import Tensor, distributed, nn
 from dualhead.inference import choose_device
 from dualhead.models.norm import synchronize
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 PATIENCE = timedelta(hours=2)  # the first process evaluates while the others wait
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_FOLLOW = 10.0  # for the others, once one process has ended
@@ -148,7 +149,7 @@ def _run_one(
     work: Work, rank: int, devices: list[str], meeting: str, asked: _Number, parent: int
 ) -> None:
     """Be one of the processes."""
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     device = choose_device(devices[rank])
     if device.type == "cuda":

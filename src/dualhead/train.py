@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy, softmax
 
 from dualhead.checkpoint import save_checkpoint
 from dualhead.complexity import count_macs, count_parameters
-from dualhead.distributed import ALONE, Requested, Share
+from dualhead.distributed import ALONE, STOP_SIGNALS, Requested, Share
 from dualhead.evaluate import score_split
 from dualhead.files import replacing, write_csv
 from dualhead.inference import (
@@ -73,7 +73,6 @@ PLAIN_STATE = (
     "peak_memory",
 )
 EVALUATED = ("test", "validation")  # what is looked at after an epoch; no gradient ever is of it
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 Network: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
@@ -159,7 +158,7 @@ def train(
     where = choose_device(device)
     with Store(store) as source:
         check_store(source, config, store)
-        splits = _load_splits(source, config, where)
+        splits = _load_splits(source, config, where, share)
         run = begin(config, source, where, share)
         resume(run, state, config, where)
         share.wait()  # for all to have read the state
@@ -218,8 +217,10 @@ def _check_settings(config: Settings, share: Share) -> None:
         )
 
 
-def _load_splits(store: Store, config: Settings, device: torch.device) -> dict[str, Split]:
-    """Return `training`, `test`, and `validation` if subjects are held out.
+def _load_splits(
+    store: Store, config: Settings, device: torch.device, share: Share
+) -> dict[str, Split]:
+    """Return `training`, and in the process that evaluates `test`, and `validation` if there is one.
 
     Where training samples are fewer than a batch, it says so.
     """
@@ -230,7 +231,7 @@ def _load_splits(store: Store, config: Settings, device: torch.device) -> dict[s
     splits = {
         name: load_split(store, part, device)
         for name, part in positions._asdict().items()
-        if len(part)
+        if len(part) and (name == "training" or share.rank == 0)
     }
     size, settings = len(splits["training"]) * config["train"]["passes"], config["train"]
     if size < settings["batch_size"]:
