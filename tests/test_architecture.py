@@ -9,7 +9,7 @@ FLOORS = (
     "params layout metrics statistics files progress locks gpu recovery",
     "denoise normalize modalities graph download",
     "datasets store scores models synthesize splits",
-    "prepare loader complexity checkpoint inference distributed",
+    "prepare loader complexity checkpoint inference bfloat16 distributed",
     "train evaluate ensemble predict housekeeping workspace",
     "cells published captions printing tables figures report explain",
     "cli",
@@ -18,7 +18,8 @@ FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names.spl
 ONLY = {
     "h5py": {"store", "scores"},
     "torch": {
-        *("models", "loader", "complexity", "checkpoint", "inference", "distributed"),
+        *("models", "loader", "complexity", "checkpoint", "inference", "bfloat16"),
+        "distributed",
         *("train", "evaluate", "predict"),
     },
 }

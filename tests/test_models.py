@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from dualhead.inference import precision
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
 from dualhead.models.bodies import distinct_rows, is_present
@@ -347,7 +348,7 @@ def test_autocast_stays_near_float32(name):
     x = make_input(shape).float()
     with torch.no_grad():
         exact = model.eval()(x)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision("bf16"), torch.autocast("cpu", torch.bfloat16):
             rounded = model(x)
     for head, logits in exact.items():
         assert rounded[head].dtype == torch.float32
@@ -357,7 +358,7 @@ def test_autocast_stays_near_float32(name):
 def test_autocast_trains_no_worse_than_the_reference_does():
     def gradient(network, cast):
         network = copy.deepcopy(network).float()
-        with torch.autocast("cpu", torch.bfloat16, enabled=cast):
+        with precision("bf16"), torch.autocast("cpu", torch.bfloat16, enabled=cast):
             step(network, x)
         return torch.cat([p.grad.flatten() for p in network.parameters()])
 

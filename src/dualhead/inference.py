@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+from dualhead import bfloat16
 
 Array = npt.NDArray[np.float32]
 
@@ -40,13 +42,15 @@ def choose_device(name: str) -> torch.device:
 def precision(name: str) -> Iterator[None]:
     """Compute float32 matrix products of the block in TF32 if `name` is tf32, else strictly.
 
-    The setting bf16 is this and `autocast`, which only the forward pass needs.
+    The setting bf16 is this and `autocast`, which only the forward pass needs. On a CPU without instructions for it,
+    its products are made in float32 and rounded (`bfloat16`).
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = name == "tf32"
     try:
-        yield
+        with bfloat16.products() if name == "bf16" else nullcontext():
+            yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 

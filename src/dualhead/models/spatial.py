@@ -123,20 +123,19 @@ class _GatherMix(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, gather, weight = ctx.saved_tensors
-        grad, dtypes = grad.contiguous(), (gather.dtype, weight.dtype)
+        grad, grad_x = grad.contiguous(), torch.empty_like(x)
+        grad_gather, grad_weight = torch.zeros_like(gather), torch.zeros_like(weight)
         gather, weight = gather.to(x.dtype), weight.to(x.dtype)
-        grad_x = torch.empty_like(x)
-        grad_gather, grad_weight = gather.new_zeros(gather.shape), weight.new_zeros(weight.shape)
         for i in slabs(x):
             parts = windows(x[i], ctx.window, ctx.stride)
             gathered = _gather(gather, parts)
             columns, grad_rows = gathered.view(-1, weight.shape[1]), grad[i].flatten(0, 2)
-            grad_weight.addmm_(grad_rows.t(), columns)
+            add_product(grad_weight, grad_rows.t(), columns)
             torch.mm(grad_rows, weight, out=columns)  # from here `gathered` is its gradient
             grad_gather += _sum_of_products(gathered, parts)
             _add_windows(_gather(gather.t(), gathered), grad_x[i], ctx.window, ctx.stride)
-        grad_bias = grad.sum((0, 1, 2)).to(dtypes[1]) if ctx.bias else None
-        return grad_x, grad_gather.to(dtypes[0]), grad_weight.to(dtypes[1]), grad_bias, None, None
+        grad_bias = grad.sum((0, 1, 2), dtype=grad_weight.dtype) if ctx.bias else None
+        return grad_x, grad_gather, grad_weight, grad_bias, None, None
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
@@ -145,6 +144,14 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None
         torch.mm(x, weight, out=out)
     else:
         torch.addmm(bias.to(x.dtype), x, weight, out=out)
+
+
+def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add a @ b to `total`, which may be more precise than they are: a long sum is not to be rounded at each step."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += torch.mm(a, b)
 
 
 FEW_CHANNELS = 16

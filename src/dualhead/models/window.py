@@ -21,7 +21,7 @@ from dualhead.models.norm import (
     slabs,
     tiled,
 )
-from dualhead.models.spatial import frame_windows, gather_mix, num_windows
+from dualhead.models.spatial import add_product, frame_windows, gather_mix, num_windows
 
 
 class WindowGraphConv(nn.Module):
@@ -160,22 +160,22 @@ class _MixGather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, gather, weight = ctx.saved_tensors
-        grad, dtypes = grad.contiguous(), (gather.dtype, weight.dtype)
+        grad, grad_gather = grad.contiguous(), torch.zeros_like(gather)
         gather = gather.to(x.dtype)
         mixer = _Mixer(x, weight.to(x.dtype), ctx.window, ctx.stride)
         phases = [_Phase(mixer, gather, phase) for phase in range(min(ctx.stride, ctx.window))]
         grad_x = torch.zeros_like(x) if ctx.stride > ctx.window else torch.empty_like(x)
-        grad_gather, grad_mix = torch.zeros_like(gather), torch.zeros_like(mixer.weight)
+        grad_mix = weight.new_zeros(mixer.weight.shape)
         for i in slabs(x):
             _add_products(grad_gather, grad[i].flatten(0, 1), mixer.mixed(x[i]))
             for phase in phases:
                 grad_mixed = phase.grad(grad[i]).view(-1, mixer.weight.shape[1])
                 own = x[i][:, phase.first :: ctx.stride]
-                grad_mix.addmm_(own.reshape(-1, x.shape[3]).t(), grad_mixed)
+                add_product(grad_mix, own.reshape(-1, x.shape[3]).t(), grad_mixed)
                 rows = torch.mm(grad_mixed, mixer.weight.t())
                 grad_x[i][:, phase.first :: ctx.stride] = rows.view_as(own)
         grad_weight = grad_mix.view(x.shape[3], mixer.scales, -1).permute(2, 1, 0).flatten(1)
-        return grad_x, grad_gather.to(dtypes[0]), grad_weight.to(dtypes[1]), None, None
+        return grad_x, grad_gather, grad_weight, None, None
 
 
 class _Phase:
@@ -215,7 +215,7 @@ def _add_products(total: Tensor, a: Tensor, b: Tensor) -> None:
     """Add the sum over i of a[i] @ b[i].T to `total`."""
     if total.device.type == "cpu":
         for left, right in zip(a, b, strict=True):
-            total.addmm_(left, right.t())
+            add_product(total, left, right.t())
     else:
         total += torch.einsum("nac,nbc->ab", a, b)
 
@@ -263,10 +263,10 @@ class _NormReluLinear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         norm, grad, matrix = ctx.norm, grad.contiguous(), weight.to(x.dtype)
-        grad_active, grad_weight = torch.empty_like(x), torch.zeros_like(matrix)
+        grad_active, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
         for i in slabs(x):
             active, rows = _active(x[i], norm), grad[i].flatten(0, 2)
-            grad_weight.addmm_(rows.t(), active)
+            add_product(grad_weight, rows.t(), active)
             masked = torch.mm(rows, matrix)
             torch.ops.aten.threshold_backward.grad_input(
                 masked, active, 0, grad_input=grad_active[i].flatten(0, 2)
@@ -274,7 +274,7 @@ class _NormReluLinear(torch.autograd.Function):
         shape = (*x.shape[:3], -1, len(norm.mean))
         grad_x, *grads = norm.backward(grad_active.view(shape), x.view(shape), in_place=True)
         grad_offset = torch.zeros_like(norm.mean) if ctx.offset else None
-        return None, grad_x.view_as(x), *grads, grad_offset, grad_weight.to(weight.dtype)
+        return None, grad_x.view_as(x), *grads, grad_offset, grad_weight
 
 
 def _active(x: Tensor, norm: Normalization) -> Tensor:
