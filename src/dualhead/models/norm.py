@@ -181,7 +181,8 @@ def synchronize(model: nn.Module, group: ProcessGroup) -> None:
 
 def tiled(values: Tensor, x: Tensor) -> Tensor:
     """Return per-channel values repeated over all of x but its first two axes: long inner loops."""
-    return values.repeat(x[0, 0].numel() // len(values))
+    count = x[0, 0].numel() // len(values)
+    return values.expand(count, -1).reshape(-1)  # several times as fast as repeat
 
 
 def flat(x: Tensor) -> Tensor:

@@ -276,8 +276,29 @@ def _convolve_backward(
     grad: Tensor, x: Tensor, conv: nn.Conv2d, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of x, (B, T, V, C), and of the weight."""
+    on_cpu = x.device.type == "cpu"
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
         *(_image(grad), _image(x), weight.to(x.dtype), None),
-        *(conv.stride, conv.padding, conv.dilation, False, [0, 0], 1, [True, True, False]),
+        *(conv.stride, conv.padding, conv.dilation, False, [0, 0], 1, [True, not on_cpu, False]),
     )
+    if on_cpu:
+        grad_weight = _weight_gradient(grad, x, conv)
     return grad_x.permute(0, 2, 3, 1), grad_weight.to(weight.dtype)
+
+
+def _weight_gradient(grad: Tensor, x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Return a convolution's gradient of the weight: one product for each of its frames, twice as fast on a CPU."""
+    stride, (length, _), dilation = int(conv.stride[0]), conv.kernel_size, int(conv.dilation[0])
+    result = grad.new_zeros(length, grad.shape[3], x.shape[3])
+    for place in range(length):
+        shift = place * dilation - int(conv.padding[0])  # input frame t * stride + shift meets t
+        first = max(-(shift // stride), 0)
+        last = min((x.shape[1] - 1 - shift) // stride + 1, grad.shape[1])
+        if last > first:
+            seen = x[:, first * stride + shift : (last - 1) * stride + shift + 1 : stride]
+            torch.mm(
+                grad[:, first:last].reshape(-1, grad.shape[3]).t(),
+                seen.reshape(-1, x.shape[3]),
+                out=result[place],
+            )
+    return result.permute(1, 2, 0)[..., None]

@@ -267,10 +267,8 @@ class _NormReluLinear(torch.autograd.Function):
         for i in slabs(x):
             active, rows = _active(x[i], norm), grad[i].flatten(0, 2)
             add_product(grad_weight, rows.t(), active)
-            masked = torch.mm(rows, matrix)
-            torch.ops.aten.threshold_backward.grad_input(
-                masked, active, 0, grad_input=grad_active[i].flatten(0, 2)
-            )
+            own = torch.mm(rows, matrix, out=grad_active[i].flatten(0, 2))
+            torch.ops.aten.threshold_backward.grad_input(own, active, 0, grad_input=own)
         shape = (*x.shape[:3], -1, len(norm.mean))
         grad_x, *grads = norm.backward(grad_active.view(shape), x.view(shape), in_place=True)
         grad_offset = torch.zeros_like(norm.mean) if ctx.offset else None
