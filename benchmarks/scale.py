@@ -11,6 +11,7 @@ class Scale(NamedTuple):
     name: str
     rounds: int  # of short measurements
     network_rounds: int  # each takes half a minute
+    large_rounds: int  # of 16 samples, each a minute and a half
     memory_rounds: int
     files: int  # that the reference reads and normalizes in one round
     recordings: int  # of the smaller dataset; the larger has four times as many
@@ -21,6 +22,7 @@ QUICK = Scale(
     "quick",
     rounds=5,
     network_rounds=3,
+    large_rounds=2,
     memory_rounds=1,
     files=20,
     recordings=1000,
@@ -30,6 +32,7 @@ FULL = Scale(
     "full",
     rounds=15,
     network_rounds=9,
+    large_rounds=5,
     memory_rounds=3,
     files=100,
     recordings=5000,

@@ -1,12 +1,19 @@
-"""The workflow: how long planning the whole paper takes."""
+"""The workflow: how long planning the whole paper takes, and what Snakemake and DVC add to the demo's work."""
 
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from tests.workspaces import BIN, make_workspace
+
+from benchmarks.contenders import DEMO
+from benchmarks.machine import cores
 from benchmarks.processes import ROOT
 from benchmarks.results import Findings, Row, Target
 from benchmarks.scale import Scale
@@ -14,9 +21,33 @@ from benchmarks.timing import Spread, say, wall_seconds
 
 SECTION = "workflow"
 SEEDS = [1, 2, 3, 4, 5]
+HOUR = 3600.0
+
+NOTING = """#!{python} -SE
+import json, pathlib, resource, subprocess, sys, time
+begin = time.time()
+code = subprocess.call([{real!r}, *sys.argv[1:]])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+with pathlib.Path({notes!r}).open("a") as notes:
+    print(json.dumps([begin, time.time(), used.ru_utime + used.ru_stime]), file=notes)
+sys.exit(code)
+"""
+
+
+class Job(NamedTuple):
+    """One call of `dualhead`: when it ran, and the CPU time it took."""
+
+    begin: float
+    end: float
+    cpu: float
 
 
 def measure(scale: Scale, folder: Path) -> Findings:
+    """Plan the paper, and run the demo through DVC and Snakemake."""
+    return Findings([_planning(scale, folder), _overhead(folder)])
+
+
+def _planning(scale: Scale, folder: Path) -> Row:
     """Plan the paper with five seeds, without any data."""
     folder.joinpath("params.yaml").write_text(f"extends: paper\nseeds: {json.dumps(SEEDS)}\n")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
@@ -32,19 +63,67 @@ def measure(scale: Scale, folder: Path) -> Findings:
         say(f"{SECTION}: planning the paper with {len(SEEDS)} seeds, round {number + 1}")
         seconds.append(wall_seconds(plan))
     jobs = jobs_of(outputs[-1])
-    return Findings(
-        [
-            Row(
-                SECTION,
-                f"planning the paper with {len(SEEDS)} seeds",
-                "wall time of `snakemake --dry-run`",
-                Spread.of(seconds),
-                "s",
-                Target("at most", 10),
-                note=f"{jobs.get('train', 0)} trainings of {jobs.get('total', 0)} jobs",
-            )
-        ]
+    return Row(
+        SECTION,
+        f"planning the paper with {len(SEEDS)} seeds",
+        "wall time of `snakemake --dry-run`",
+        Spread.of(seconds),
+        "s",
+        Target("at most", 10),
+        note=f"{jobs.get('train', 0)} trainings of {jobs.get('total', 0)} jobs",
     )
+
+
+def _overhead(folder: Path) -> Row:
+    """Run the demo by `dvc repro`, and tell the CPU time of its jobs from that of all else."""
+    say(f"{SECTION}: the demo by `dvc repro`")
+    workspace = make_workspace(folder)
+    workspace.params.write_text(DEMO.read_text())
+    notes, program = folder / "notes.txt", workspace.bin / "dualhead"
+    words = {"python": sys.executable, "real": str(BIN / "dualhead"), "notes": str(notes)}
+    program.write_text(NOTING.format(**words))
+    workspace.run("git", "init", "--quiet")
+    before = _children_cpu()
+
+    def reproduce() -> None:
+        workspace.run("dvc", "repro", timeout=HOUR).check_returncode()
+
+    seconds = wall_seconds(reproduce)
+    jobs = [Job(*json.loads(line)) for line in notes.read_text().splitlines()]
+    return overhead_row(jobs, _children_cpu() - before, seconds)
+
+
+def _children_cpu() -> float:
+    """Return the CPU time of all processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def overhead_row(jobs: Sequence[Job], cpu: float, seconds: float) -> Row:
+    """Return what was added to the work of the jobs, of all the CPU time and the seconds of the run."""
+    work = sum(job.cpu for job in jobs)
+    return Row(
+        SECTION,
+        "what Snakemake and DVC add to the demo's work",
+        f"CPU time of `dvc repro` beside that of its jobs, {cores()} cores",
+        Spread.of([100 * (cpu - work) / work]),
+        "%",
+        Target("at most", 2),
+        ours=Spread.of([cpu - work]),
+        reference=Spread.of([work]),
+        base="s",
+        note=f"{len(jobs)} jobs in {seconds:.0f} s, in {seconds - covered(jobs):.0f} of which none ran; "
+        "the two are what was added and the work",
+    )
+
+
+def covered(jobs: Sequence[Job]) -> float:
+    """Return in how many seconds at least one job ran."""
+    total, until = 0.0, float("-inf")
+    for job in sorted(jobs):
+        total += max(job.end - max(job.begin, until), 0)
+        until = max(until, job.end)
+    return total
 
 
 def jobs_of(output: str) -> dict[str, int]:

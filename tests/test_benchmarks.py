@@ -217,3 +217,16 @@ def test_padding_for_the_comparison_loops_each_body(rng):
     assert joints.shape == (3, 300, 25, 2)
     assert not joints[..., 1].any()
     np.testing.assert_array_equal(joints[:, 299, :, 0], body[299 % 7].T)
+
+
+def test_overlapping_jobs_are_counted_once():
+    jobs = [workflow.Job(5, 9, 1), workflow.Job(0, 4, 1), workflow.Job(6, 7, 1)]
+    assert workflow.covered([*jobs, workflow.Job(8, 11, 1)]) == 10
+
+
+def test_what_is_not_a_job_is_what_the_workflow_adds():
+    jobs = [workflow.Job(2, 6, 40.0), workflow.Job(4, 8, 60.0)]
+    row = workflow.overhead_row(jobs, cpu=103.0, seconds=10.0)
+    assert row.result == pytest.approx((3, 3, 3))
+    assert row.verdict == "**not met**"
+    assert "2 jobs in 10 s, in 4 of which none ran" in row.note

@@ -74,8 +74,9 @@ class Workspace:
     def params(self) -> Path:
         return self.folder / "params.yaml"
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command there; `dualhead` is the fake, all else the environment's own."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which `dualhead` is the fake, and git and DVC know nothing of the user."""
         path = f"{self.bin}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}"
         home = {"HOME": str(self.bin), "GIT_CONFIG_NOSYSTEM": "1", "DVC_NO_ANALYTICS": "1"}
         home |= {
@@ -83,13 +84,17 @@ class Workspace:
             for who in ("AUTHOR", "COMMITTER")
             for key in ("NAME", "EMAIL")
         }
+        return os.environ | home | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
+
+    def run(self, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run a command there; `dualhead` is the fake, all else the environment's own."""
         return subprocess.run(
             command,
             cwd=self.folder,
-            env=os.environ | home | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull},
+            env=self.environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout,
         )
 
     def snakemake(self, *options: str) -> Counter[str]:
