@@ -25,7 +25,7 @@ main()
 ONE_CORE = ("--set-threads", "prepare=1", "train=1", "evaluate=1")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A SLURM of one node with two fake GPUs."""
     if reason := why_not():

@@ -65,7 +65,7 @@ def test_each_training_sees_the_gpu_that_slurm_gave_it(site: Site) -> None:
 def test_short_jobs_go_as_one_on_the_partition_without_gpus(listed: list[dict[str, str]]) -> None:
     others = [job for job in listed if job not in of_rule(listed, "train")]
     others = [job for job in others if job not in of_rule(listed, "evaluate")]
-    assert [job["Comment"].split("_")[1] for job in others] == ["data", "report"]
+    assert [job["Comment"].split("_")[1] for job in others] == ["synthesize", "prepare", "report"]
     for job in others:
         assert (job["Partition"], job.get("TresPerJob")) == ("cpu", None)
         assert int(job["NumCPUs"]) <= 4

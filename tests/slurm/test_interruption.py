@@ -70,7 +70,8 @@ def test_dvc_submits_to_the_cluster(tmp_path: Path, cluster: Cluster) -> None:
     done = workspace.run("env", "SNAKEMAKE_PROFILE=profiles/slurm", "dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
     new = jobs(cluster)[before:]
-    assert [job["Comment"].split("_")[1] for job in new] == ["data", "train", "evaluate", "report"]
+    rules = ["synthesize", "prepare", "train", "evaluate", "report"]
+    assert [job["Comment"].split("_")[1] for job in new] == rules
     assert {job["JobState"] for job in new} == {"COMPLETED"}
     assert (workspace.folder / "reports/report.pdf").exists()
     assert workspace.calls_of("dvc", "repro") == {}
