@@ -173,6 +173,19 @@ class Cluster:
         self.start(f"slurmd-{node}", "slurmd", "-D", "-N", node)
         wait_until(lambda: self.node_state(node) == "idle", f"node {node}: see sinfo")
 
+    def kill_node(self, node: str) -> None:
+        """Kill a node's daemon and all that runs below the daemons of its jobs, as a power cut does.
+
+        Only one node may be up: the daemons of jobs do not say whose they are.
+        """
+        daemon = self.daemons.pop(f"slurmd-{node}")
+        daemon.kill()
+        daemon.wait()
+        while pids := _below("slurmstepd"):
+            for pid in pids:  # parents first: none sees its child die
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def node_state(self, node: str) -> str:
         """Return idle, mixed, down, ... and a star where it does not respond."""
         command = ["sinfo", "--noheader", "--nodes", node, "--format", "%T"]
@@ -226,14 +239,15 @@ def running_cluster(
         if accounting:
             _start_accounting(cluster)
         cluster.start("slurmctld", "slurmctld", "-D")
-        cluster.start_node(_host())
+        cluster.start_node(host())
         try:
             yield cluster
         finally:
             cluster.clear()
 
 
-def _host() -> str:
+def host() -> str:
+    """Return the name of the first node."""
     return socket.gethostname().split(".")[0]
 
 
@@ -247,7 +261,7 @@ def _configure(folder: Path, num_gpus: int, accounting: bool, lost_after: int) -
     values = {
         "mark": MARK,
         "folder": folder,
-        "host": _host(),
+        "host": host(),
         "spare": SPARE,
         "gpus": num_gpus,
         "last": num_gpus - 1,
@@ -273,6 +287,19 @@ def _free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _below(name: str) -> list[int]:
+    """Return the processes of that name and all that come from them, parents first."""
+    table = subprocess.run(
+        ["ps", "-e", "-o", "pid=,ppid=,stat=,comm="], capture_output=True, text=True
+    )
+    rows = [line.split(maxsplit=3) for line in table.stdout.splitlines()]
+    alive = [(int(pid), int(parent), comm) for pid, parent, stat, comm in rows if stat[0] != "Z"]
+    found = [pid for pid, _, comm in alive if comm == name]
+    for pid in found:  # grows as it goes
+        found += [child for child, parent, _ in alive if parent == pid and child not in found]
+    return found
 
 
 def _start_munge(cluster: Cluster) -> None:

@@ -86,7 +86,7 @@ def working(cluster: Cluster, site: Site) -> dict[str, str]:
 def wait_for(cluster: Cluster, site: Site, count: int) -> dict[str, str]:
     """Wait until so many trainings work; return their jobs."""
     wait_until(
-        lambda: len(working(cluster, site)) >= count, f"{count} trainings", seconds=120, step=1
+        lambda: len(working(cluster, site)) >= count, f"{count} trainings", seconds=200, step=1
     )
     return working(cluster, site)
 
