@@ -174,7 +174,7 @@ class Cluster:
         wait_until(lambda: self.node_state(node) == "idle", f"node {node}: see sinfo")
 
     def kill_node(self, node: str) -> None:
-        """Kill a node's daemon and all that runs below the daemons of its jobs, as a power cut does.
+        """Kill a node's daemon, its jobs' daemons and all below them, as a power cut does.
 
         Only one node may be up: the daemons of jobs do not say whose they are.
         """
@@ -291,12 +291,14 @@ def _free_ports(count: int) -> list[int]:
 
 def _below(name: str) -> list[int]:
     """Return the processes of that name and all that come from them, parents first."""
-    table = subprocess.run(
-        ["ps", "-e", "-o", "pid=,ppid=,stat=,comm="], capture_output=True, text=True
-    )
-    rows = [line.split(maxsplit=3) for line in table.stdout.splitlines()]
-    alive = [(int(pid), int(parent), comm) for pid, parent, stat, comm in rows if stat[0] != "Z"]
-    found = [pid for pid, _, comm in alive if comm == name]
+    alive = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            own, _, rest = file.read_text().rpartition(")")  # 7 (slurmstepd) S 1 ...
+            state, parent = rest.split()[:2]
+            if state != "Z":
+                alive.append((int(file.parent.name), int(parent), own.partition("(")[2]))
+    found = [pid for pid, _, program in alive if program == name]
     for pid in found:  # grows as it goes
         found += [child for child, parent, _ in alive if parent == pid and child not in found]
     return found
@@ -317,7 +319,7 @@ def _start_munge(cluster: Cluster) -> None:
 
 
 def _start_accounting(cluster: Cluster) -> None:
-    """Start a database that listens on a socket in the folder only, and slurmdbd; add the account."""
+    """Start a database with a socket in the folder only, and slurmdbd; add the account."""
     database, socket_file = cluster.folder / "database", cluster.folder / "mariadb.sock"
     options = ("--no-defaults", "--user=root", f"--datadir={database}")
     cluster.run("mariadb-install-db", *options, "--skip-test-db")

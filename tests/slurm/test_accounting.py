@@ -54,7 +54,7 @@ def site_of(workspace: Workspace, account: str = "") -> Site:
 
 
 def recorded(cluster: Cluster, site: Site) -> list[str]:
-    """Return account, state, partition and minutes of each of a workspace's jobs, as accounting has them."""
+    """Return account, state, partition and minutes of a workspace's jobs, as accounting says."""
     columns = "WorkDir,Account,State,Partition,TimelimitRaw"
     text = cluster.run("sacct", "-X", "--parsable2", "--noheader", "--format", columns)
     rows = [line.split("|", 1) for line in text.splitlines()]
