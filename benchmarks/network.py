@@ -119,7 +119,7 @@ def _time(
 def _fp32(kind: str, scale: Scale) -> list[Row]:
     """Time both in float32, each way; a training step of more samples, too: absent bodies share one row."""
     rounds = {Situation().samples: scale.network_rounds}
-    if kind == "training":
+    if kind == "training" and scale.large_rounds:
         rounds[LARGE] = scale.large_rounds
     rows = []
     for samples, number_of_rounds in rounds.items():

@@ -11,7 +11,7 @@ class Scale(NamedTuple):
     name: str
     rounds: int  # of short measurements
     network_rounds: int  # each takes half a minute
-    large_rounds: int  # of 16 samples, each a minute and a half
+    large_rounds: int  # of training steps of 16 samples, each a minute and a half; none if 0
     memory_rounds: int
     files: int  # that the reference reads and normalizes in one round
     recordings: int  # of the smaller dataset; the larger has four times as many
@@ -22,7 +22,7 @@ QUICK = Scale(
     "quick",
     rounds=5,
     network_rounds=3,
-    large_rounds=2,
+    large_rounds=0,
     memory_rounds=1,
     files=20,
     recordings=1000,
