@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from dualhead.inference import precision
 from dualhead.layout import LAYOUTS
-from dualhead.models import build_model
+from dualhead.models import build_model, norm, temporal, window
 from dualhead.models.bodies import distinct_rows, is_present
 from dualhead.models.dualhead import at_frames
 from dualhead.models.published import published_views
@@ -158,6 +158,35 @@ def test_other_skeletons_equal_the_reference(layout, name):
 def test_any_number_of_frames_equals_the_reference(variant, frames):
     reference, model, shape = build_pair(variant, frames=frames, samples=3)
     assert_same_step(reference, model, make_input(shape))
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Compute as on a GPU, which is given all bodies at once and has products of its own choice."""
+    for module in (norm, temporal, window):
+        monkeypatch.setattr(module, "in_slabs", lambda x: False)
+    monkeypatch.setattr(temporal, "_weight_gradient", lambda *_: pytest.fail("the CPU's way"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_a_gpu_computes_equals_the_reference(variant, as_on_a_gpu):
+    reference, model, shape = build_pair(variant)
+    x = make_input(shape)
+    assert_same_step(reference, model, x)
+    with torch.no_grad():
+        expected, actual = reference.eval()(x), model.eval()(x)
+    for head, logits in expected.items():
+        torch.testing.assert_close(actual[head], logits, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5, 13])
+def test_what_a_gpu_computes_of_few_frames_equals_the_reference(frames, as_on_a_gpu):
+    reference, model, shape = build_pair("dualhead", frames=frames, samples=3)
+    assert_same_step(reference, model, make_input(shape))
+
+
+def test_a_gpu_is_given_all_at_once(as_on_a_gpu):
+    assert [slice(0, 9)] == list(norm.slabs(torch.empty(9, norm.SLAB)))
 
 
 @pytest.mark.parametrize(

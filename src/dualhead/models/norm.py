@@ -34,10 +34,15 @@ SLAB = 2**18
 """Elements that are worked on at a time on a CPU: few enough for its cache, enough to be worth a call."""
 
 
+def in_slabs(x: Tensor) -> bool:
+    """Return whether work on x goes by slabs: a CPU has a cache for them, a GPU wants all at once."""
+    return x.device.type == "cpu"
+
+
 def slabs(x: Tensor) -> Iterator[slice]:
     """Yield the rows to work on at a time: on a CPU as many as stay in the cache, else all."""
     row = max(x.numel() // max(len(x), 1), 1)
-    step = max(SLAB // row, 1) if x.device.type == "cpu" else max(len(x), 1)
+    step = max(SLAB // row, 1) if in_slabs(x) else max(len(x), 1)
     for start in range(0, len(x), step):
         yield slice(start, start + step)
 

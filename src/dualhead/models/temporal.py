@@ -18,6 +18,7 @@ from dualhead.models.norm import (
     Term,
     affine,
     flat,
+    in_slabs,
     linear,
     normalized_sum,
     slabs,
@@ -276,12 +277,20 @@ def _convolve_backward(
     grad: Tensor, x: Tensor, conv: nn.Conv2d, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of x, (B, T, V, C), and of the weight."""
-    on_cpu = x.device.type == "cpu"
+    by_products = in_slabs(x)
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
         *(_image(grad), _image(x), weight.to(x.dtype), None),
-        *(conv.stride, conv.padding, conv.dilation, False, [0, 0], 1, [True, not on_cpu, False]),
+        *(
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            False,
+            [0, 0],
+            1,
+            [True, not by_products, False],
+        ),
     )
-    if on_cpu:
+    if by_products:
         grad_weight = _weight_gradient(grad, x, conv)
     return grad_x.permute(0, 2, 3, 1), grad_weight.to(weight.dtype)
 

@@ -17,6 +17,7 @@ from dualhead.models.norm import (
     Term,
     affine,
     flat,
+    in_slabs,
     linear,
     slabs,
     tiled,
@@ -213,7 +214,7 @@ class _Phase:
 
 def _add_products(total: Tensor, a: Tensor, b: Tensor) -> None:
     """Add the sum over i of a[i] @ b[i].T to `total`."""
-    if total.device.type == "cpu":
+    if in_slabs(total):
         for left, right in zip(a, b, strict=True):
             add_product(total, left, right.t())
     else:
