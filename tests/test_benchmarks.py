@@ -1,5 +1,6 @@
 import itertools
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -230,3 +231,20 @@ def test_what_is_not_a_job_is_what_the_workflow_adds():
     assert row.result == pytest.approx((3, 3, 3))
     assert row.verdict == "**not met**"
     assert "2 jobs in 10 s, in 4 of which none ran" in row.note
+
+
+def test_a_job_takes_what_the_children_of_its_shell_took():
+    note = "1.5 9.25\n0m0.000s 0m0.010s\n1m6.500s 0m0.250s\n"
+    assert workflow.Job(1.5, 9.25, 66.75) == workflow.job_of(note)
+
+
+def test_a_call_of_dualhead_is_noted(tmp_path):
+    program = tmp_path / "program"
+    busy = "python3 -c 'sum(range(20_000_000))'"
+    program.write_text(workflow.NOTING.format(real=busy, notes=tmp_path))
+    done = subprocess.run(["sh", str(program)], check=False)
+    [note] = [path for path in tmp_path.iterdir() if path != program]
+    job = workflow.job_of(note.read_text())
+    assert done.returncode == 0
+    assert job.end > job.begin
+    assert job.cpu > 0.05
