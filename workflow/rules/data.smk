@@ -31,8 +31,6 @@ rule prepare:
         dropped="results/store/{store}.dropped.csv",
     log:
         "results/logs/prepare/{store}.log",
-    benchmark:
-        "results/logs/prepare/{store}.tsv"
     threads: 16
     resources:
         mem_mb=16000,

@@ -37,8 +37,6 @@ rule train:
         history="results/runs/{run}/history.csv",
     log:
         "results/logs/train/{run}.log",
-    benchmark:
-        "results/logs/train/{run}.tsv"
     threads: lambda wildcards: train_threads()
     resources:
         gpu=HARDWARE["gpus_per_training"],
