@@ -61,6 +61,8 @@ rule figures:
 
 
 onstart:
+    # Its 100 jobs a second are no limit here, but it looks anew every second for each job that ended.
+    workflow.scheduler.job_rate_limiter = None
     stop_if_raw_data_is_missing()
     or_exit(recovery.cancel_left_jobs, Path(".snakemake/slurm_logs"))
 

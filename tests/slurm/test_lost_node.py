@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.cluster import SPARE, Cluster, host, running_cluster, wait_until, why_not
-from tests.slurm.conftest import ONE_CORE, Site, jobs, of_rule, write_program
-from tests.slurm.test_trouble import SMALL, last_line, log, wait_for
+from tests.slurm.conftest import ONE_CORE, Site, jobs, of_rule
+from tests.slurm.small import last_line, log, small_site, wait_for
 
 pytestmark = pytest.mark.slurm
 
@@ -35,13 +35,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    folder = tmp_path_factory.mktemp("lost")
-    (folder / "params.yaml").write_text(PARAMS.format(root=root))
-    site = Site(folder, folder / "bin")
-    write_program(site.bin / "dualhead", SMALL.format(root=str(root)))
-    (site.bin / "slow").touch()
-    return site
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return small_site(tmp_path_factory.mktemp("lost"), PARAMS)
 
 
 def results(site: Site) -> list[Path]:

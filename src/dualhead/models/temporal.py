@@ -278,17 +278,10 @@ def _convolve_backward(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of x, (B, T, V, C), and of the weight."""
     by_products = in_slabs(x)
+    wanted = [True, not by_products, False]
     grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
         *(_image(grad), _image(x), weight.to(x.dtype), None),
-        *(
-            conv.stride,
-            conv.padding,
-            conv.dilation,
-            False,
-            [0, 0],
-            1,
-            [True, not by_products, False],
-        ),
+        *(conv.stride, conv.padding, conv.dilation, False, [0, 0], 1, wanted),
     )
     if by_products:
         grad_weight = _weight_gradient(grad, x, conv)
