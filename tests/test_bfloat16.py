@@ -40,6 +40,7 @@ def rounded(*shape):
         lambda a, b: torch.mm(a, b, out=a.new_empty(len(a), b.shape[1])),
         lambda a, b: torch.addmm(b[0], a, b),
         lambda a, b: torch.addmm(b[0], a, b, out=a.new_empty(len(a), b.shape[1])),
+        lambda a, b: b[:1].repeat(len(a), 1).addmm_(a, b),
         lambda a, b: torch.bmm(a[None], b[None]),
         lambda a, b: torch.bmm(a[None], b[None], out=a.new_empty(1, len(a), b.shape[1])),
         lambda a, b: nn.functional.linear(a, b.t().contiguous(), b[0]),

@@ -1,3 +1,8 @@
+import ctypes
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -72,3 +77,33 @@ def test_too_little_memory_becomes_advice(error):
 def test_any_other_error_stays_what_it_is():
     with pytest.raises(RuntimeError, match="shapes"), memory_error(CPU, "buy more"):
         raise RuntimeError("shapes")
+
+
+FAULTS = """
+import resource, torch
+from dualhead.inference import use_cpu
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+anew = min(faults() for _ in range(16))
+use_cpu(1)
+print(anew, min(faults() for _ in range(16)), torch.get_num_threads())
+"""
+
+
+def page_faults(**environment):
+    """Return how often 64 MB are asked of the system anew, before and after `use_cpu`, and the threads."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    command = [sys.executable, "-c", FAULTS]
+    done = subprocess.run(command, env=clean | environment, check=True, capture_output=True)
+    return [int(word) for word in done.stdout.split()]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc's malloc")
+def test_freed_memory_is_kept_for_the_next_tensor():
+    anew, kept, threads = page_faults()
+    assert anew > 10 * kept
+    assert threads == 1
+    anew, left_alone, _ = page_faults(MALLOC_ARENA_MAX="4")
+    assert left_alone > anew / 2

@@ -22,9 +22,9 @@ INTO = {
     aten.bmm.out: aten.bmm.default,
 }
 """Products that write to a given tensor, and those that return a new one."""
+IN_PLACE = {aten.addmm_.default: aten.addmm.default}
 PRODUCTS = {
-    *INTO,
-    *INTO.values(),
+    *(*INTO, *INTO.values(), *IN_PLACE),
     *(aten.convolution.default, aten.convolution_backward.default),
     # in inference mode operators are seen before they are taken apart
     *(aten.linear.default, aten.matmul.default, aten.conv1d.default, aten.conv2d.default),
@@ -56,8 +56,8 @@ class Widened(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         options = dict(kwargs or {})
         if func not in PRODUCTS or not _is_rounded(args[0]):
             return func(*args, **options)
-        out = options.pop("out", None)
-        found = INTO.get(func, func)(*map(_wide, args), **options)
+        out = args[0] if func in IN_PLACE else options.pop("out", None)
+        found = (INTO | IN_PLACE).get(func, func)(*map(_wide, args), **options)
         if out is not None:
             return out.copy_(found)
         return tuple(map(_rounded, found)) if isinstance(found, tuple) else _rounded(found)

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from dualhead.checkpoint import load, load_checkpoint
 from dualhead.files import write_json
-from dualhead.inference import autocast, choose_device, infer, memory_error, precision
+from dualhead.inference import (
+    autocast,
+    choose_device,
+    infer,
+    memory_error,
+    precision,
+    use_cpu,
+)
 from dualhead.loader import (
     Split,
     check_store,
@@ -65,8 +72,7 @@ def evaluate(
     Raises:
         ValueError: if the store is not the one that the run was configured for.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_cpu(threads)
     content = _own_checkpoint(checkpoint)
     config: Settings = content["config"]
     where = choose_device(device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -36,6 +38,27 @@ def choose_device(name: str) -> torch.device:
             "say `auto` or `cpu`, or install a CUDA build of torch"
         )
     return device
+
+
+MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 2**26}
+"""glibc's M_MMAP_MAX, M_TRIM_THRESHOLD (bytes) and M_TOP_PAD (bytes), from malloc.h."""
+
+
+def use_cpu(threads: int | None) -> None:
+    """Set up the CPU for a network in this process.
+
+    What glibc's malloc is given back it keeps for the next tensor, where it would else return large
+    pieces to the system and get them anew, page by page, in each step. Not where MALLOC_* is set.
+
+    Args:
+        threads: of torch; None leaves torch's own choice.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None and not any(name.startswith("MALLOC_") for name in os.environ):
+        for parameter, value in MALLOPT.items():
+            mallopt(parameter, value)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from dualhead.inference import (
     head_logits,
     memory_error,
     precision,
+    use_cpu,
 )
 from dualhead.loader import (
     Split,
@@ -152,8 +153,7 @@ def train(
         ValueError: for a wrong store or state, a loss that is not finite, or too little memory.
         KeyboardInterrupt: after SIGINT; the state was saved.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_cpu(threads)
     _check_settings(config, share)
     where = choose_device(device)
     with Store(store) as source:

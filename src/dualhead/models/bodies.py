@@ -78,7 +78,7 @@ class Bodies(nn.Module):
         return {head: torch.cat([f[head] for f in parts])[back].mean(1) for head in parts[0]}
 
     def _encode(self, rows: Tensor, batch: Batch, encode: Encoder) -> Features:
-        """Encode bodies, at evaluation one at a time on a CPU."""
+        """Encode bodies, at evaluation as many at a time as stay in the cache of a CPU."""
         device = rows.device.type
         rows = rows.to(_working_dtype(rows))
         with torch.autocast(device, enabled=False):

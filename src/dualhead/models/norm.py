@@ -39,9 +39,14 @@ def in_slabs(x: Tensor) -> bool:
     return x.device.type == "cpu"
 
 
-def slabs(x: Tensor) -> Iterator[slice]:
-    """Yield the rows to work on at a time: on a CPU as many as stay in the cache, else all."""
-    row = max(x.numel() // max(len(x), 1), 1)
+def slabs(x: Tensor, widest: int = 1) -> Iterator[slice]:
+    """Yield the rows to work on at a time: on a CPU as many as stay in the cache, else all.
+
+    Args:
+        x: whose rows they are.
+        widest: elements of what is made of one row, if these are more than the row's own.
+    """
+    row = max(x.numel() // max(len(x), 1), widest)
     step = max(SLAB // row, 1) if in_slabs(x) else max(len(x), 1)
     for start in range(0, len(x), step):
         yield slice(start, start + step)

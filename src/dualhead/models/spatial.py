@@ -114,7 +114,7 @@ class _GatherMix(torch.autograd.Function):
         gather, weight = gather.to(x.dtype), weight.to(x.dtype)
         rows = gather.shape[0] * x.shape[3] // weight.shape[1]
         h = x.new_empty(len(x), num_windows(x.shape[1], stride), rows, len(weight))
-        for i in slabs(x):
+        for i in slabs(x, h[:1].numel()):
             gathered = _gather(gather, windows(x[i], window, stride)).view(-1, weight.shape[1])
             product(gathered, weight.t(), bias, out=h[i].flatten(0, 2))
         return h
@@ -126,7 +126,7 @@ class _GatherMix(torch.autograd.Function):
         grad, grad_x = grad.contiguous(), torch.empty_like(x)
         grad_gather, grad_weight = torch.zeros_like(gather), torch.zeros_like(weight)
         gather, weight = gather.to(x.dtype), weight.to(x.dtype)
-        for i in slabs(x):
+        for i in slabs(x, grad[:1].numel()):
             parts = windows(x[i], ctx.window, ctx.stride)
             gathered = _gather(gather, parts)
             columns, grad_rows = gathered.view(-1, weight.shape[1]), grad[i].flatten(0, 2)

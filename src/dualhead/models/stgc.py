@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from dualhead.graph import k_hop, windowed
 from dualhead.layout import SkeletonLayout
-from dualhead.models.norm import Batch, normalized_sum
+from dualhead.models.norm import Batch, Cache, normalized_sum
 from dualhead.models.spatial import MultiScaleGraphConv
-from dualhead.models.temporal import MultiScaleTemporalConv
+from dualhead.models.temporal import Folded, MultiScaleTemporalConv
 from dualhead.models.window import WindowGraphConv
 
 
@@ -63,6 +64,7 @@ class STGCBlock(nn.Module):
             ]
         )
         self.fusion = MultiScaleTemporalConv(out_channels, out_channels, shape.dilations)
+        self.folded = Cache()
 
     def forward(self, x: Tensor, batch: Batch) -> Tensor:
         """Return the block's output; `batch` says what the rows of x stand for."""
@@ -71,13 +73,22 @@ class STGCBlock(nn.Module):
         factorized = first(self.graph(x, batch), batch)
         if self.training:
             terms, plain = second.terms(factorized, batch)
-            windows = [part for part in self.pathways if isinstance(part, WindowGraphConv)]
-            terms += [pathway.term(x, batch) for pathway in windows]
+            terms += [pathway.term(x, batch) for pathway in self._windows()]
             both = normalized_sum(terms, batch, plain=plain, activation=True)
         else:
-            both = second.branch_sum(factorized)
-            for pathway in self.pathways:
-                both = both.add_(pathway(x))
+            both = second.branch_sum(factorized, self.folded.get(self, self._fold))
+            for pathway in self._windows():
+                pathway.add_to(both, x)
             both = both.relu_()
         fused: Tensor = self.fusion(both, batch)
         return fused
+
+    def _windows(self) -> list[WindowGraphConv]:
+        return [part for part in self.pathways if isinstance(part, WindowGraphConv)]
+
+    def _fold(self) -> Folded:
+        """Return the second MS-TCN's parts, the offsets of the pathways in them."""
+        second = self.temporal[1]
+        assert isinstance(second, MultiScaleTemporalConv)
+        offsets = [pathway.fold()[-1] for pathway in self._windows()]
+        return second.fold(torch.stack(offsets).sum(0) if offsets else None)

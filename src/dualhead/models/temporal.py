@@ -24,16 +24,19 @@ from dualhead.models.norm import (
     slabs,
     tiled,
 )
-from dualhead.models.spatial import num_windows
+from dualhead.models.spatial import add_product, num_windows
 
 
-class _Folded(NamedTuple):
-    """Weight and bias of each part, its normalization in them."""
+class Folded(NamedTuple):
+    """Weight and bias of each part of an MS-TCN at evaluation, its normalization in them.
+
+    The branches are all channels side by side, so their biases are that of the whole sum.
+    """
 
     embed: tuple[Tensor, Tensor]
     convs: list[tuple[Tensor, Tensor]]
     pool: tuple[Tensor, Tensor]  # scale and shift
-    residual: tuple[Tensor, Tensor] | None
+    residual: Tensor | None
 
 
 class MultiScaleTemporalConv(nn.Module):
@@ -75,7 +78,7 @@ class MultiScaleTemporalConv(nn.Module):
     def forward(self, x: Tensor, batch: Batch) -> Tensor:
         """Return the sum of branches and residual through a ReLU."""
         if not self.training:
-            return self.branch_sum(x).relu_()
+            return self.branch_sum(x, self.folded.get(self, self.fold)).relu_()
         terms, plain = self.terms(x, batch)
         return normalized_sum(terms, batch, plain=plain, activation=True)
 
@@ -91,25 +94,39 @@ class MultiScaleTemporalConv(nn.Module):
         skipped = linear(x[:, :: self.stride], self.residual.weight)
         return [*terms, Term(skipped, self.residual_norm, self.residual.bias)], None
 
-    def branch_sum(self, x: Tensor) -> Tensor:
+    def branch_sum(self, x: Tensor, folded: Folded) -> Tensor:
         """Return the sum of branches and residual, at evaluation."""
-        embed, convs, pool, residual = self.folded.get(self, self._fold)
+        embed, convs, pool, residual = folded
         embedded = linear(x, *embed)
         width = embedded.shape[3] // (len(convs) + 2)
         *active, plain = torch.split(embedded, width, dim=3)
         active = [part.contiguous().relu_() for part in active]
         parts = [
-            _convolve(part, conv, *folded)
-            for part, conv, folded in zip(active, self._dilated(), convs, strict=False)
+            _convolve(part, conv, *own)
+            for part, conv, own in zip(active, self._dilated(), convs, strict=False)
         ]
         pooled = _pool(active[-1], self.stride)
         parts += [pooled * pool[0].to(x.dtype) + pool[1].to(x.dtype), plain[:, :: self.stride]]
-        branches = torch.cat(parts, dim=3)
-        return branches.add_(x if residual is None else linear(x[:, :: self.stride], *residual))
+        total = torch.cat(parts, dim=3)
+        if residual is None:
+            return total.add_(x)
+        skipped = x[:, :: self.stride].reshape(-1, x.shape[3])
+        add_product(total.flatten(0, 2), skipped, residual.to(x.dtype).t())
+        return total
 
-    def _fold(self) -> _Folded:
-        """Return (weight, bias) of each part with its normalization in it."""
+    def fold(self, offset: Tensor | None = None) -> Folded:
+        """Return what `branch_sum` needs.
+
+        Args:
+            offset: (out_channels,), to be added to the sum.
+        """
         inner, (scale, shift) = self.embed_norm.folded(), self.norm.folded(self._offset())
+        residual = None
+        if self.residual is not None and self.residual_norm is not None:
+            own_scale, own_shift = self.residual_norm.folded(self.residual.bias)
+            residual, shift = self.residual.weight * own_scale[:, None], shift + own_shift
+        if offset is not None:
+            shift = shift + offset
         width = len(scale) - len(inner[0])
         embed_scale = torch.cat([inner[0], scale[-width:]])
         embed_bias = self.embed.bias * embed_scale
@@ -121,12 +138,8 @@ class MultiScaleTemporalConv(nn.Module):
             )
         ]
         pool = slice(-2 * width, -width)
-        residual = None
-        if self.residual is not None and self.residual_norm is not None:
-            s, b = self.residual_norm.folded(self.residual.bias)
-            residual = self.residual.weight * s[:, None], b
         embed = self.embed.weight * embed_scale[:, None], embed_bias
-        return _Folded(embed, convs, (scale[pool], shift[pool]), residual)
+        return Folded(embed, convs, (scale[pool], shift[pool]), residual)
 
     def _dilated(self) -> list[nn.Conv2d]:
         return [conv for conv in self.convs if isinstance(conv, nn.Conv2d)]

@@ -18,7 +18,6 @@ from dualhead.models.norm import (
     affine,
     flat,
     in_slabs,
-    linear,
     slabs,
     tiled,
 )
@@ -68,13 +67,17 @@ class WindowGraphConv(nn.Module):
         collapsed = norm_relu_linear(inner, self.collapse.weight, batch)
         return Term(collapsed, self.out_norm, self.collapse.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the normalized result, at evaluation."""
-        gather, weight, shift, collapse, bias = self.folded.get(self, self._fold)
-        h = self._hidden(x, gather, weight)
-        # relu(h + shift) is max(h, -shift) + shift; the last summand is in the bias
-        h = flat(h).clamp_(min=-tiled(shift, h).to(h.dtype)).view_as(h)
-        return linear(h, collapse, bias)
+    def add_to(self, total: Tensor, x: Tensor) -> None:
+        """Add the normalized result to `total`, all but its offset; at evaluation."""
+        gather, weight, shift, collapse, _ = self.folded.get(self, self.fold)
+        frames, joints, inside = total.shape[1], x.shape[2], self.collapse.in_features
+        # where few channels come in, the many that they become in the windows stay in the cache
+        parts = [slice(None)] if self.transform_first else slabs(x, frames * joints * inside)
+        for i in parts:
+            h = self._hidden(x[i], gather, weight)
+            # relu(h + shift) is max(h, -shift) + shift; the last summand is in the offset
+            h = flat(h).clamp_(min=-tiled(shift, h).to(h.dtype)).view(-1, inside)
+            add_product(total[i].flatten(0, 2), h, collapse.to(h.dtype).t())
 
     def _hidden(self, x: Tensor, gather: Tensor, weight: Tensor) -> Tensor:
         """Return (B, T', V, W * embed_channels)."""
@@ -91,13 +94,13 @@ class WindowGraphConv(nn.Module):
             return blocks.permute(2, 1, 3, 4, 0).reshape(joints * self.window, -1)
         return blocks.permute(2, 1, 0, 3, 4).reshape(-1, self.window * joints)
 
-    def _fold(self) -> tuple[Tensor, ...]:
-        """Return adjacency, weight and shift inside the windows, weight and bias after, normalizations in them."""
+    def fold(self) -> tuple[Tensor, ...]:
+        """Return adjacency, weight and shift inside the windows, weight and offset after, normalizations in them."""
         scale, shift = self.norm.folded(self.mix.bias)
         out_scale, out_shift = self.out_norm.folded(self.collapse.bias)
         collapse = self.collapse.weight * out_scale[:, None]
-        bias = out_shift + collapse @ shift.repeat(self.window)
-        return self._gather(), self.mix.weight * scale[:, None], shift, collapse, bias
+        offset = out_shift + collapse @ shift.repeat(self.window)
+        return self._gather(), self.mix.weight * scale[:, None], shift, collapse, offset
 
 
 def mix_gather(x: Tensor, gather: Tensor, weight: Tensor, *, window: int, stride: int) -> Tensor:
