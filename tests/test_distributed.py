@@ -47,7 +47,7 @@ def one_step(
         run = begin(config(model), source, torch.device(device), share)
     run.model.double().train()
     with mock.patch("dualhead.train.head_logits", double_logits):
-        record = training_step(run, run.model, split, torch.arange(BATCH), config(model))
+        record = training_step(run, split, torch.arange(BATCH), config(model))
     gradients = {f"grad {name}": p.grad for name, p in run.model.named_parameters()}
     torch.save(gradients | run.model.state_dict() | record, output / f"{share.rank}.pt")
     return 0

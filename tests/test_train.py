@@ -301,7 +301,7 @@ def test_three_steps_are_those_of_nesterov_by_hand(split, loss, share):
     run = run_of(ours, config)
     velocity = {name: torch.zeros_like(value) for name, value in network.named_parameters()}
     for index in torch.arange(12).split(4):
-        record = training_step(run, ours, split, index, config)
+        record = training_step(run, split, index, config)
         batch = make_batch(split, index, modality="joint", settings=config["input"], generator=None)
         labels = split.labels[index]
         outputs = network(batch)
@@ -324,7 +324,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(split):
         network = make_network()
         network.norm = nn.Identity()
         config = tiny_config(batch_size=10, forward_batch_size=size)
-        record = training_step(run_of(network, config), network, split, torch.arange(10), config)
+        record = training_step(run_of(network, config), split, torch.arange(10), config)
         weights.append([*network.parameters(), record["loss"], record["train_top1"]])
     for other in weights[1:]:
         for expected, found in zip(weights[0], other, strict=True):
@@ -482,9 +482,9 @@ def test_held_out_subjects_never_train(folder, config):
     config["train"]["validation"] = 0.4
     trained, plain = set(), train_module.training_step
 
-    def training_step(run, network, split, index, settings):
+    def training_step(run, split, index, settings):
         trained.update(split.names[position] for position in index)
-        return plain(run, network, split, index, settings)
+        return plain(run, split, index, settings)
 
     with mock.patch.object(train_module, "training_step", training_step):
         train_tiny(folder, config)

@@ -138,7 +138,6 @@ def tiny_config(**train: object) -> dict:
             "weight_decay": 0.001,
             "loss": "sum",
             "precision": "fp32",
-            "compile": False,
             "evaluate_every": 1,
             "validation": 0.0,
             **train,

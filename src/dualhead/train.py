@@ -16,11 +16,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -74,10 +73,6 @@ PLAIN_STATE = (
     "peak_memory",
 )
 EVALUATED = ("test", "validation")  # what is looked at after an epoch; no gradient ever is of it
-
-
-Network: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
-"""A model, or what torch.compile made of it."""
 
 
 @dataclass
@@ -290,7 +285,7 @@ def learning_rate(epoch: int, settings: Settings) -> float:
 
 
 def training_step(
-    run: Training, network: Network, split: Split, index: Tensor, config: Settings
+    run: Training, split: Split, index: Tensor, config: Settings
 ) -> dict[str, Tensor]:
     """Take one step on the samples `index`; return its loss, each head's, and the percentage right.
 
@@ -312,7 +307,7 @@ def training_step(
         )[own]
         labels = send(split.labels[part[own]], split.device)
         with autocast(settings["precision"], split.device):
-            logits = head_logits(network, batch)
+            logits = head_logits(run.model, batch)
         record = _losses(logits, labels, settings["loss"])
         weight = len(labels) / len(index)
         (weight * record["loss"]).backward()  # type: ignore[no-untyped-call]
@@ -350,9 +345,8 @@ def _train_epochs(
 ) -> bool:
     """Train until the last epoch is done; False if a stop was asked for, with the state saved."""
     settings = config["train"]
-    network: Network = torch.compile(run.model) if settings["compile"] else run.model
     while run.epoch < settings["epochs"]:
-        if _train_epoch(run, network, splits["training"], config, state=state, stop=stop):
+        if _train_epoch(run, splits["training"], config, state=state, stop=stop):
             save_state(run, state, config)
             return False
         _finish_epoch(run, splits, config, evaluate_batch_size)
@@ -368,7 +362,6 @@ def _epochs_done(run: Training) -> float:
 
 def _train_epoch(
     run: Training,
-    network: Network,
     split: Split,
     config: Settings,
     *,
@@ -388,7 +381,7 @@ def _train_epoch(
     stopped = False
     with memory_error(split.device, _memory_advice(settings)):
         for index in _show(run, settings):
-            run.records.append(training_step(run, network, split, index, config))
+            run.records.append(training_step(run, split, index, config))
             run.samples += len(index)
             run.seconds += _count_time(run)
             if len(run.records) % CHECK_STEPS == 0:
