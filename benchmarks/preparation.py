@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy.typing as npt
 from tests.reference import preparation as reference
 
 from benchmarks.machine import cores
-from benchmarks.processes import Finished
 from benchmarks.recordings import paper_settings, prepare_store, write_dataset, write_recordings
 from benchmarks.results import Findings, Row, Target
 from benchmarks.scale import Scale
@@ -22,8 +21,8 @@ SECTION = "preparation"
 PASSES = 5  # of ours in one round, which the clock would else be too coarse for
 GROWTH = 4
 
-Runs = dict[tuple[int, int], list[Finished]]
-"""By recordings and workers."""
+Runs = dict[tuple[int, int], list[float]]
+"""Seconds, by recordings and workers."""
 
 
 def measure(scale: Scale, folder: Path) -> Findings:
@@ -78,17 +77,22 @@ def padded(sample: Prepared) -> npt.NDArray[np.float32]:
 
 
 def _command(files: list[Path], scale: Scale, folder: Path) -> list[Row]:
-    """Run `dualhead prepare` on two sizes, with one worker and with all."""
+    """Run `dualhead prepare` on two sizes, with one worker and with all, and watch the latter's memory."""
     sizes = (scale.recordings, GROWTH * scale.recordings)
     raw = {size: write_dataset(folder / f"raw{size}", files, size) for size in sizes}
     runs: Runs = {}
+    store = folder / "prepared.h5"
     for number in range(scale.prepare_rounds):
         for size in sizes:
             for workers in sorted({1, cores()}):
                 say(f"{SECTION}: {size} recordings, {workers} workers, round {number + 1}")
-                finished = prepare_store(raw[size], folder / "prepared.h5", workers=workers)
-                runs.setdefault((size, workers), []).append(finished)
-    return [_scaling(runs, sizes), _memory(runs, sizes)]
+                finished = prepare_store(raw[size], store, workers=workers)
+                runs.setdefault((size, workers), []).append(finished.seconds)
+    peaks = {}
+    for size in sizes:
+        say(f"{SECTION}: memory of {size} recordings, {cores()} workers")
+        peaks[size] = prepare_store(raw[size], store, workers=cores(), watched=True).peak_bytes
+    return [_scaling(runs, sizes), _memory(peaks, sizes)]
 
 
 def _scaling(runs: Runs, sizes: tuple[int, int]) -> Row:
@@ -96,7 +100,7 @@ def _scaling(runs: Runs, sizes: tuple[int, int]) -> Row:
 
     def marginal(workers: int) -> list[float]:
         pairs = zip(runs[sizes[0], workers], runs[sizes[1], workers], strict=True)
-        return [(large.seconds - small.seconds) / (sizes[1] - sizes[0]) for small, large in pairs]
+        return [(large - small) / (sizes[1] - sizes[0]) for small, large in pairs]
 
     one, every = marginal(1), marginal(cores())
     rate = Spread.of(1 / value for value in every)
@@ -114,9 +118,9 @@ def _scaling(runs: Runs, sizes: tuple[int, int]) -> Row:
     )
 
 
-def _memory(runs: Runs, sizes: tuple[int, int]) -> Row:
+def _memory(peaks: Mapping[int, float], sizes: tuple[int, int]) -> Row:
     """Return how much the memory peak grows with the dataset."""
-    small, large = ([run.peak_bytes for run in runs[size, cores()]] for size in sizes)
+    small, large = ([peaks[size]] for size in sizes)
     return Row(
         SECTION,
         f"peak memory of `dualhead prepare`, {sizes[1]} recordings against {sizes[0]}",

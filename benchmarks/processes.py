@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,11 +51,11 @@ class Finished(NamedTuple):
     """A command that has run."""
 
     seconds: float
-    peak_bytes: float  # of it and its descendants together, pages that they share counted once
+    peak_bytes: float  # of it and its descendants, shared pages counted once; 0 if not watched
 
 
-def run(command: Sequence[str | Path], *, cwd: Path = ROOT) -> Finished:
-    """Run a command quietly with one thread a process, and watch its memory.
+def run(command: Sequence[str | Path], *, cwd: Path = ROOT, watched: bool = False) -> Finished:
+    """Run a command quietly with one thread a process; watching its memory slows it down.
 
     Raises:
         subprocess.CalledProcessError: if it fails; its stderr is shown.
@@ -68,14 +69,14 @@ def run(command: Sequence[str | Path], *, cwd: Path = ROOT) -> Finished:
             stdout=subprocess.DEVNULL,
             stderr=errors,
         )
-        with _Watch(process.pid) as watch:
+        with _Watch(process.pid) if watched else nullcontext() as watch:
             code = process.wait()
         seconds = time.perf_counter() - begin
         if code:
             errors.seek(0)
             print(errors.read(), file=sys.stderr)
             raise subprocess.CalledProcessError(code, process.args)
-    return Finished(seconds, watch.peak)
+    return Finished(seconds, watch.peak if watch else 0.0)
 
 
 class _Watch:

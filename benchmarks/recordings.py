@@ -44,7 +44,7 @@ def write_dataset(folder: Path, files: list[Path], count: int) -> Path:
     return folder
 
 
-def prepare_store(raw: Path, store: Path, *, workers: int) -> Finished:
+def prepare_store(raw: Path, store: Path, *, workers: int, watched: bool = False) -> Finished:
     """Run `dualhead prepare`."""
     options = ("--dataset", "synthetic", "--raw", raw, "--output", store, "--workers", str(workers))
-    return run([sys.executable, "-m", "dualhead.cli", "prepare", *options])
+    return run([sys.executable, "-m", "dualhead.cli", "prepare", *options], watched=watched)

@@ -26,7 +26,7 @@ QUICK = Scale(
     memory_rounds=1,
     files=20,
     recordings=1000,
-    prepare_rounds=2,
+    prepare_rounds=3,
 )
 FULL = Scale(
     "full",

@@ -165,7 +165,7 @@ def test_malloc_settings_of_the_caller_do_not_leak(monkeypatch):
 def test_the_memory_of_a_command_includes_its_children():
     hold = "import time; held = bytearray(60_000_000); time.sleep(0.5)"
     both = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
-    assert processes.run([sys.executable, "-c", both]).peak_bytes > 60e6
+    assert processes.run([sys.executable, "-c", both], watched=True).peak_bytes > 60e6
 
 
 def test_a_command_that_fails_is_an_error(capsys):
