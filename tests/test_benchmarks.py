@@ -174,6 +174,14 @@ def test_a_command_that_fails_is_an_error(capsys):
     assert "no luck" in capsys.readouterr().err
 
 
+def test_products_that_are_added_in_place_are_counted():
+    total, a, b = torch.ones(4, 6), torch.ones(4, 5), torch.ones(5, 6)
+    with contenders.FlopCounterMode(display=False, custom_mapping=contenders.IN_PLACE) as counter:
+        total.addmm_(a, b)
+        torch.addmm(total, a, b)
+    assert counter.get_total_flops() == 2 * (2 * 4 * 5 * 6)
+
+
 def test_a_fifth_of_a_batch_has_a_second_body_and_each_loops():
     joints = contenders.make_batch(10, 300)
     assert joints.shape == (10, 3, 300, 25, 2)
