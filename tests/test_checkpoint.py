@@ -186,3 +186,12 @@ def test_another_network_is_named(pair, tmp_path):
 def test_what_is_no_state_dict_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected a state dict"):
         convert([1, 2], tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 100, 5000])
+def test_a_file_that_was_cut_is_refused_in_one_line(tmp_path, length):
+    whole, cut = tmp_path / "whole.pt", tmp_path / "cut.pt"
+    torch.save({"weights": torch.zeros(5000)}, whole)
+    cut.write_bytes(whole.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"cut\.pt: expected tensors and plain values.*found: ."):
+        load_checkpoint(cut)

@@ -151,7 +151,7 @@ def _read(path: Path) -> object:
         raise ValueError(f"{path}: no such file")
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"{path}: expected tensors and plain values as torch.save writes them, found: {reason}"
