@@ -61,7 +61,7 @@ rule figures:
 
 
 onstart:
-    # Its 100 jobs a second are no limit here, but it looks anew every second for each job that ended.
+    # Snakemake's limit of 100 jobs a second makes it look for jobs each second, once for each that ended.
     workflow.scheduler.job_rate_limiter = None
     stop_if_raw_data_is_missing()
     or_exit(recovery.cancel_left_jobs, Path(".snakemake/slurm_logs"))

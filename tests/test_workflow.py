@@ -1,6 +1,7 @@
 """The rules: what is planned, what is done once, and what a change makes anew."""
 
 import html
+import inspect
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from dualhead import captions, params
 from tests.workspaces import Workspace, make_workspace
@@ -301,6 +303,12 @@ def test_the_slurm_profile_plans_the_same(fresh: Workspace, option: str) -> None
     assert job_counts(fresh.run("snakemake", "-n", option, "profiles/slurm").stdout) == job_counts(
         local.stdout
     )
+
+
+def test_the_snakefile_switches_off_what_wakes_this_snakemake_each_second(root: Path) -> None:
+    # an attribute of another name would be set in vain: then onstart wants the new one
+    assert "workflow.scheduler.job_rate_limiter = None" in (root / "Snakefile").read_text()
+    assert "if self.job_rate_limiter is not None:" in inspect.getsource(JobScheduler.schedule)
 
 
 def test_snakemake_lint_asks_for_nothing_but_an_environment_per_rule(fresh: Workspace) -> None:

@@ -90,5 +90,5 @@ class STGCBlock(nn.Module):
         """Return the second MS-TCN's parts, the offsets of the pathways in them."""
         second = self.temporal[1]
         assert isinstance(second, MultiScaleTemporalConv)
-        offsets = [pathway.fold()[-1] for pathway in self._windows()]
+        offsets = [part.folded.get(part, part.fold)[-1] for part in self._windows()]
         return second.fold(torch.stack(offsets).sum(0) if offsets else None)
