@@ -32,7 +32,7 @@ lint: install
 	ruff check $(CODE)
 	mypy --strict src
 	snakefmt --check --line-length 100 $(RULES)
-	pytest --quiet tests/test_workflow.py --no-header -k snakemake_lint
+	pytest --quiet tests/workspace/test_workflow.py --no-header -k snakemake_lint
 
 format: install
 	ruff format $(CODE)

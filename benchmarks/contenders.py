@@ -25,13 +25,13 @@ from benchmarks.timing import (
     take_turns,
     wall_seconds,
 )
-from dualhead import params
-from dualhead.inference import autocast, precision
+from dualhead import checks
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
-from dualhead.models.published import published_views
+from dualhead.models.convert import published_views
 from dualhead.params import Settings
-from dualhead.train import make_optimizer
+from dualhead.runs.inference import autocast, precision
+from dualhead.runs.train import make_optimizer
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "params.yaml"
 NUM_CLASSES = 60
@@ -67,7 +67,7 @@ class Pair(NamedTuple):
 def make_pair(situation: Situation, dtype: torch.dtype = torch.float32) -> Pair:
     """Return both networks and a batch."""
     torch.manual_seed(1)
-    settings = params.load(DEMO) if situation.workspace == "demo" else paper_settings()
+    settings = checks.load(DEMO) if situation.workspace == "demo" else paper_settings()
     layout, sizes = LAYOUTS["ntu25"], settings["dualhead"]
     reference = DualHead(layout.edges, layout.num_joints, NUM_CLASSES, **sizes)
     scramble(reference)

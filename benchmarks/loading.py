@@ -15,9 +15,9 @@ from benchmarks.recordings import prepare_store, write_dataset, write_recordings
 from benchmarks.results import Findings, Row, Target
 from benchmarks.scale import Scale
 from benchmarks.timing import Spread, say, take_turns
-from dualhead.loader import load_split, make_batch
-from dualhead.modalities import MODALITIES
-from dualhead.store import Store
+from dualhead.data.modalities import MODALITIES
+from dualhead.data.store import Store
+from dualhead.runs.loader import load_split, make_batch
 
 SECTION = "loading"
 BATCH = 64

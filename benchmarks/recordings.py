@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.processes import Finished, run
-from dualhead import params
+from dualhead import checks, params
+from dualhead.data.synthesize import synthesize
 from dualhead.params import Settings
-from dualhead.synthesize import synthesize
 
 CLASSES, SUBJECTS, CAMERAS = 10, 8, 2  # two of the ten classes are done by two people
 FRAMES = (40, 130)
@@ -17,7 +17,7 @@ FRAMES = (40, 130)
 
 def paper_settings() -> Settings:
     """Return the paper's complete settings."""
-    return params.load(params.packaged_params())
+    return checks.load(params.packaged_params())
 
 
 def write_recordings(folder: Path) -> list[Path]:
@@ -47,4 +47,4 @@ def write_dataset(folder: Path, files: list[Path], count: int) -> Path:
 def prepare_store(raw: Path, store: Path, *, workers: int, watched: bool = False) -> Finished:
     """Run `dualhead prepare`."""
     options = ("--dataset", "synthetic", "--raw", raw, "--output", store, "--workers", str(workers))
-    return run([sys.executable, "-m", "dualhead.cli", "prepare", *options], watched=watched)
+    return run([sys.executable, "-m", "dualhead.cli.main", "prepare", *options], watched=watched)

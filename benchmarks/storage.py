@@ -11,8 +11,8 @@ from benchmarks.recordings import prepare_store, write_dataset, write_recordings
 from benchmarks.results import Findings, Row, Target
 from benchmarks.scale import Scale
 from benchmarks.timing import Spread, cpu_seconds, say, speedup, take_turns
-from dualhead.modalities import MODALITIES
-from dualhead.store import Store
+from dualhead.data.modalities import MODALITIES
+from dualhead.data.store import Store
 
 SECTION = "store"
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.workspaces import BIN, make_workspace
+from tests.builders.workspaces import BIN, make_workspace
 
 from benchmarks.contenders import DEMO
 from benchmarks.machine import cores

@@ -12,7 +12,7 @@ from benchmarks.contenders import Situation
 from benchmarks.results import Findings, Report, Row, Target
 from benchmarks.timing import Spread
 
-from dualhead.datasets.base import Prepared
+from dualhead.data.datasets.base import Prepared
 
 MACHINE = {"processor": "one that counts on its fingers"}
 RESULT, TARGET = Spread(3.1, 2.9, 3.3), Target("at least", 3.0)

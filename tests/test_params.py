@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dualhead import params
+from dualhead import checks, params
+from dualhead.grid import resolve
 
 
 @pytest.fixture
 def paper(root: Path) -> params.Settings:
-    return params.load(root / "params.yaml")
+    return checks.load(root / "params.yaml")
 
 
 def workspace(folder: Path, **sections: object) -> Path:
@@ -21,7 +22,7 @@ def workspace(folder: Path, **sections: object) -> Path:
 
 
 def runs(settings: params.Settings) -> set[str]:
-    return set(params.resolve(settings)["runs"])
+    return set(resolve(settings)["runs"])
 
 
 def test_packaged_params_are_the_root_file(root):
@@ -48,7 +49,7 @@ def test_twenty_runs_make_tables_1_to_3(paper):
 )
 def test_protocol_switches_what_paper_and_code_disagree_on(paper, protocol, expected):
     paper["protocol"] = protocol
-    grid = params.resolve(paper)
+    grid = resolve(paper)
     train = next(run["train"] for run in grid["runs"].values() if run["dataset"] == "ntu60")
     keys = ("learning_rate", "milestones", "epochs", "loss")
     assert expected == tuple(train[key] for key in keys)
@@ -93,7 +94,7 @@ def test_the_spelling_of_a_number_is_no_other_run():
 
 def test_a_workspace_says_only_what_differs(tmp_path, paper):
     path = workspace(tmp_path, train={"epochs": 3}, seeds=[7])
-    settings = params.load(path)
+    settings = checks.load(path)
     assert settings["train"] == paper["train"] | {"epochs": 3}
     assert settings["seeds"] == [7]
     assert settings["tables"] == paper["tables"]
@@ -113,7 +114,7 @@ def test_grid_sections_are_replaced_whole(tmp_path):
             "stream": "joint",
         },
     )
-    grid = params.resolve(params.load(path))
+    grid = resolve(checks.load(path))
     assert [len(grid["runs"]), len(grid["stores"])] == [1, 1]
 
 
@@ -161,7 +162,7 @@ def test_grid_sections_are_replaced_whole(tmp_path):
 def test_a_wrong_setting_is_one_line_that_says_where(tmp_path, changes, message):
     path = workspace(tmp_path, **changes)
     with pytest.raises(ValueError, match=message) as caught:
-        params.load(path)
+        checks.load(path)
     assert "\n" not in str(caught.value)
 
 
@@ -169,18 +170,18 @@ def test_a_file_that_extends_itself_is_refused(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("extends: params.yaml\n")
     with pytest.raises(ValueError, match="extends itself"):
-        params.load(path)
+        checks.load(path)
 
 
 def test_yaml_cannot_make_objects(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("seeds: !!python/object/apply:os.getcwd []\n")
     with pytest.raises(ValueError, match="not valid YAML"):
-        params.load(path)
+        checks.load(path)
 
 
 def test_a_dumped_run_has_the_same_address(paper, tmp_path):
-    address, settings = next(iter(params.resolve(paper)["runs"].items()))
+    address, settings = next(iter(resolve(paper)["runs"].items()))
     path = tmp_path / "config.yaml"
     path.write_text(params.dump(settings))
     assert address.endswith(params.address(params.read_yaml(path)))
@@ -200,11 +201,11 @@ def test_weights_cannot_be_fitted_where_nobody_is_held_out(tmp_path):
         r"on ntu60_xsub holds none out; take a variant whose train.validation is above 0"
     )
     with pytest.raises(ValueError, match=message):
-        params.load(path)
+        checks.load(path)
 
 
 def test_one_training_serves_equal_and_fitted_weights(tmp_path):
-    grid = params.resolve(params.load(workspace(tmp_path, tables=selection_table("held_out"))))
+    grid = resolve(checks.load(workspace(tmp_path, tables=selection_table("held_out"))))
     assert (len(grid["runs"]), len(grid["ensembles"])) == (4, 3)
     assert {run["train"]["validation"] for run in grid["runs"].values()} == {0.1}
     weights = [entry["weights"] for entry in grid["ensembles"].values()]
@@ -217,6 +218,6 @@ def test_the_whole_plan_of_nw_ucla_is_ten_trainings_a_seed(root):
     folder = root / "examples/nw_ucla"
     both = [params.read_yaml(folder / name) for name in ("params.yaml", "params.gpu.yaml")]
     merged = params.merge(*both, sections=both[0])
-    grid = params.resolve(params.complete(merged, folder))
+    grid = resolve(checks.complete(merged, folder))
     assert len(grid["runs"]) == 10 * len(grid["seeds"])
     assert {cell["table"] for cell in grid["cells"]} == {"table1", "table4", "selection"}

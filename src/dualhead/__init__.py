@@ -5,16 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dualhead import modalities
+from dualhead.data import modalities
 
 if TYPE_CHECKING:
-    from dualhead.checkpoint import load
-    from dualhead.store import Store
+    from dualhead.data.store import Store
+    from dualhead.models.checkpoint import load
 
 __all__ = ["Store", "load", "modalities"]
 __version__ = "0.1.0"
 
-_LAZY = {"load": "dualhead.checkpoint", "Store": "dualhead.store"}
+_LAZY = {"load": "dualhead.models.checkpoint", "Store": "dualhead.data.store"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.workspaces import BIN, ROOT
 from tests.slurm.cluster import Cluster, running_cluster, why_not
-from tests.workspaces import BIN, ROOT
 
 # Looks every second for jobs that have ended, where the real one looks less and less often.
 QUICK = """from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor

@@ -6,17 +6,18 @@ second while a file `slow` lies beside the program.
 
 from pathlib import Path
 
+from tests.builders.workspaces import ROOT
 from tests.slurm.cluster import Cluster, wait_until
 from tests.slurm.conftest import Site, jobs, of_rule, write_program
-from tests.workspaces import ROOT
 
 MODALITIES = ("joint", "bone", "joint_motion")
 
 SMALL = """
 import os, sys, time
 sys.path.append({root!r})
-from dualhead import cli, train
-from tests.tiny import build_tiny
+from dualhead.cli import main as cli
+from dualhead.runs import train
+from tests.builders.tiny import build_tiny
 step, slow = train.training_step, os.path.join(os.path.dirname(__file__), "slow")
 def slow_step(*arguments):
     time.sleep(0.5 * os.path.exists(slow))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.workspaces import Workspace, make_workspace
 from tests.slurm.cluster import ACCOUNT, Cluster, running_cluster, why_not
 from tests.slurm.conftest import Site
-from tests.workspaces import Workspace, make_workspace
 
 pytestmark = pytest.mark.slurm
 

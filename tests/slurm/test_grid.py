@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from tests.builders.workspaces import BIN
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import ONE_CORE, Site, jobs, of_rule, write_program
-from tests.workspaces import BIN
 
 pytestmark = pytest.mark.slurm
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.workspaces import Workspace, make_workspace
 from tests.slurm.cluster import Cluster, wait_until
 from tests.slurm.conftest import QUICK, Site, jobs, of_rule, write_program
-from tests.test_recovery import make_slow, started
-from tests.workspaces import Workspace, make_workspace
+from tests.workspace.test_recovery import make_slow, started
 
 pytestmark = pytest.mark.slurm
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 from snakemake.utils import update_config
 
-from dualhead import captions, params, recovery, workspace
-from dualhead.gpu import visible_gpus
+from dualhead import checks, params
+from dualhead.grid import resolve
+from dualhead.report import captions
+from dualhead.workspace import recovery
+from dualhead.workspace import rules as workspace
+from dualhead.workspace.gpu import visible_gpus
 
 ROOT = Path(os.path.relpath(workflow.basedir))  # the repository, from the workspace
 
@@ -143,8 +147,8 @@ configfile: "params.yaml"
 
 
 update_config(config, workspace.typed(workflow.config_settings.overwrite_config))
-PARAMS = or_exit(params.complete, config, Path.cwd())
-GRID = params.resolve(PARAMS)
+PARAMS = or_exit(checks.complete, config, Path.cwd())
+GRID = resolve(PARAMS)
 PUBLISHED = or_exit(params.read_yaml, ROOT / "reports/published.yaml")
 GRID_FILE = "results/grid.json"
 FIGURES = workspace.figure_names(GRID)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dualhead.graph import Array
+from dualhead.models.graph import Array
 from dualhead.models.norm import Batch, BatchNorm, Cache, Term, normalized_sum, slabs
 
 

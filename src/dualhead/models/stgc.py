@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dualhead.graph import k_hop, windowed
 from dualhead.layout import SkeletonLayout
+from dualhead.models.graph import k_hop, windowed
 from dualhead.models.norm import Batch, Cache, normalized_sum
 from dualhead.models.spatial import MultiScaleGraphConv
 from dualhead.models.temporal import Folded, MultiScaleTemporalConv

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from dualhead.graph import Array
+from dualhead.models.graph import Array
 from dualhead.models.norm import (
     Batch,
     BatchNorm,

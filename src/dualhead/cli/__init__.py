@@ -1,0 +1,1 @@
+"""The command line, `dualhead`: one module for the commands of each wing."""

@@ -1,0 +1,168 @@
+"""Commands from raw recordings to a store."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from dualhead import checks
+from dualhead import params as params_module
+from dualhead.cli.options import (
+    Command,
+    add_path,
+    add_paths,
+)
+from dualhead.files import write_text
+from dualhead.params import Settings
+
+
+def _synthesize_options(command: argparse.ArgumentParser) -> None:
+    add_path(command, "output", "folder to fill")
+    for name, default, text in (
+        ("classes", 10, "actions"),
+        ("subjects", 8, "people"),
+        ("cameras", 3, "views of each performance, 1 to 3"),
+        ("setups", 2, "setups, alternating over the subjects"),
+        ("repetitions", 1, "of each action by each person"),
+        ("seed", 1, "the same seed writes the same files"),
+    ):
+        command.add_argument(
+            f"--{name}", type=int, default=default, help=f"{text} (default: {default})"
+        )
+    command.add_argument(
+        *("--frames",),
+        type=int,
+        nargs=2,
+        default=(30, 60),
+        metavar=("MIN", "MAX"),
+        help="length of a recording (default: 30 60)",
+    )
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from dualhead.data.synthesize import synthesize
+
+    names = ("classes", "subjects", "cameras", "setups", "repetitions", "seed")
+    settings = {name: getattr(options, name) for name in names}
+    counts = synthesize(options.output, frames=tuple(options.frames), **settings)
+    done = "written" if counts.written else "there already"
+    print(f"{options.output}: {counts.recordings} recordings, {done}")
+
+
+def _dataset_option(command: argparse.ArgumentParser) -> None:
+    known = ("ntu60", "ntu120", "kinetics", "nw_ucla", "synthetic")
+    command.add_argument("--dataset", required=True, choices=known, help="which dataset")
+
+
+def _prepare_options(command: argparse.ArgumentParser) -> None:
+    defaults = _prepare_defaults()
+    _dataset_option(command)
+    add_paths(command, "raw", "archive as downloaded, or folder of recordings; may be given again")
+    add_path(command, "output", "store to write (.h5)")
+    add_path(
+        command, "dropped", "what was left out, and why (default: beside the store)", required=False
+    )
+    add_path(
+        command, "reuse", "a store with the same settings to copy samples from", required=False
+    )
+    command.add_argument(
+        *("--partial",), action="store_true", help="accept a subset of the dataset, and record that"
+    )
+    for name in ("denoise", "normalize"):
+        choices = checks.CHOICES[f"prepare.{name}"]
+        text = f"(default: the dataset's, else {defaults[name]})"
+        command.add_argument(f"--{name}", choices=choices, help=text)
+    text = f"bodies kept of each recording (default: the dataset's, else {defaults['max_bodies']})"
+    command.add_argument("--max-bodies", type=int, help=text)
+    command.add_argument("--workers", type=int, help="processes (default: one a core)")
+
+
+def _prepare_defaults() -> Settings:
+    settings: Settings = params_module.read_yaml(params_module.packaged_params())["prepare"]
+    return settings
+
+
+DATASET_PREPARE: dict[str, Settings] = {
+    "kinetics": {"normalize": "none"},
+    "nw_ucla": {"normalize": "first_frame", "max_bodies": 1},
+}
+"""What a dataset changes of `prepare` when no params.yaml says it."""
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from dualhead.data.prepare import prepare
+
+    given = {name: getattr(options, name) for name in ("denoise", "normalize", "max_bodies")}
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = _prepare_defaults() | DATASET_PREPARE.get(options.dataset, {}) | given
+    report = prepare(
+        options.dataset,
+        options.raw,
+        options.output,
+        settings=settings,
+        partial=options.partial,
+        dropped=options.dropped or options.output.with_suffix(".dropped.csv"),
+        reuse=options.reuse,
+        workers=options.workers or len(os.sched_getaffinity(0)),
+    )
+    print(f"{options.output}: {report}")
+
+
+def _download_options(command: argparse.ArgumentParser) -> None:
+    _dataset_option(command)
+    add_path(command, "output", "the folder for raw data, such as data/raw")
+
+
+def _download(options: argparse.Namespace) -> None:
+    from dualhead.data.download import download
+
+    print(download(options.dataset, options.output))
+
+
+def _verify_options(command: argparse.ArgumentParser) -> None:
+    _dataset_option(command)
+    add_paths(command, "raw", "archive as downloaded, or folder of recordings; may be given again")
+    add_path(
+        command, "store", "a store that must have been made from this raw data", required=False
+    )
+    add_path(command, "output", "write what was found here, once all is well", required=False)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from dualhead.data.prepare import check_raw, verify
+
+    dataset, store, raw = options.dataset, options.store, options.raw
+    settings = _prepare_defaults() | DATASET_PREPARE.get(dataset, {})
+    text = check_raw(store, raw) if store else verify(dataset, raw, settings)
+    if options.output:
+        write_text(options.output, text)
+    print(text)
+
+
+COMMANDS: dict[str, Command] = {
+    "synthesize": Command(
+        _synthesize,
+        "write a small raw dataset in the exact NTU .skeleton format",
+        "dualhead synthesize --output data/raw/synthetic --classes 10 --seed 1",
+        _synthesize_options,
+    ),
+    "download": Command(
+        _download,
+        "fetch what is public of a dataset, and say how to get the rest",
+        "dualhead download --dataset ntu60 --output data/raw",
+        _download_options,
+    ),
+    "verify": Command(
+        _verify,
+        "check raw archives and samples: counts, damage, copies, what training and test share",
+        "dualhead verify --dataset ntu60 --raw data/raw/nturgbd_skeletons_s001_to_s017.zip",
+        _verify_options,
+    ),
+    "prepare": Command(
+        _prepare,
+        "read, choose, normalize raw recordings, and write one store",
+        "dualhead prepare --dataset ntu60 --raw data/raw/nturgbd_skeletons_s001_to_s017.zip "
+        "--output ntu60.h5",
+        _prepare_options,
+    ),
+}

@@ -1,0 +1,236 @@
+"""Commands that train, score, ensemble and predict."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from pathlib import Path
+
+from dualhead import checks
+from dualhead import params as params_module
+from dualhead.cli.options import (
+    Command,
+    add_path,
+    read_json,
+)
+from dualhead.files import write_text
+
+
+def _configure_options(command: argparse.ArgumentParser) -> None:
+    add_path(command, "grid", "results/grid.json of the workspace")
+    command.add_argument("--run", dest="run_address", required=True, help="the run's address")
+    add_path(command, "output", "config.yaml to write")
+
+
+def _configure(options: argparse.Namespace) -> None:
+    runs = read_json(options.grid)["runs"]
+    if options.run_address not in runs:
+        raise ValueError(f"{options.grid}: no run {options.run_address}; is params.yaml newer?")
+    write_text(options.output, params_module.dump(runs[options.run_address]))
+
+
+def _compute_options(command: argparse.ArgumentParser) -> None:
+    choices = checks.CHOICES["hardware.device"]
+    command.add_argument(
+        "--device", choices=choices, default="auto", help="auto takes a GPU where there is one"
+    )
+    command.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
+    text = "how many of our processes may share a GPU (default: 1)"
+    command.add_argument("--trainings-per-gpu", type=int, default=1, help=text)
+
+
+def _claimed_device(options: argparse.Namespace) -> AbstractContextManager[str]:
+    from dualhead.workspace.gpu import claim
+
+    shared = options.trainings_per_gpu
+    return claim(options.device, os.environ, trainings_per_gpu=shared)
+
+
+def _train_options(command: argparse.ArgumentParser) -> None:
+    add_path(command, "config", "the run's complete settings (config.yaml)")
+    add_path(command, "store", "the dataset, as `dualhead prepare` wrote it")
+    add_path(command, "output", "checkpoint.pt to write")
+    add_path(command, "history", "a CSV row an epoch (default: beside the output)", required=False)
+    add_path(
+        command, "state", "what a killed training resumes from (default: beside)", required=False
+    )
+    command.add_argument("--evaluate-batch-size", type=int, default=64, help="(default: 64)")
+    text = "how many train it together, sharing each batch; on a CPU, processes (default: 1)"
+    command.add_argument("--gpus", type=int, default=1, help=text)
+    _compute_options(command)
+
+
+def _train(options: argparse.Namespace) -> int | None:
+    from dualhead.locks import lock_one
+    from dualhead.runs.train import train
+
+    work = partial(
+        train,
+        params_module.read_yaml(options.config),
+        options.store,
+        options.output,
+        history=options.history or options.output.with_name("history.csv"),
+        state=options.state or options.output.with_name("state.pt"),
+        evaluate_batch_size=options.evaluate_batch_size,
+        threads=options.threads and max(options.threads // options.gpus, 1),
+    )
+    existed = options.output.exists()
+    with lock_one([options.config], f"another process, which trains {options.output} already"):
+        if options.output.exists() and not existed:
+            return 0  # the other process has made it
+        if options.gpus > 1:
+            return _train_shared(work, options)
+        with _claimed_device(options) as device:
+            return work(device=device)
+
+
+def _train_shared(work: Callable[..., int], options: argparse.Namespace) -> int:
+    """Train on several devices, each claimed for itself."""
+    from dualhead.runs.distributed import run_shared
+    from dualhead.runs.train import stop_requests
+
+    with ExitStack() as claims, stop_requests() as requested:
+        devices = [claims.enter_context(_claimed_device(options)) for _ in range(options.gpus)]
+        return run_shared(work, devices, requested)
+
+
+def _evaluate_options(command: argparse.ArgumentParser) -> None:
+    add_path(command, "checkpoint", "as `dualhead train` wrote it")
+    add_path(command, "store", "the dataset it was trained on")
+    add_path(
+        command, "scores", "scores.h5 to write: every test (and held-out) sample's, keyed by its id"
+    )
+    add_path(command, "metrics", "metrics.json to write")
+    add_path(command, "classes", "classes.csv to write: accuracy of each class")
+    command.add_argument("--batch-size", type=int, default=64, help="(default: 64)")
+    _compute_options(command)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from dualhead.runs.evaluate import evaluate
+
+    with _claimed_device(options) as device:
+        evaluate(
+            options.checkpoint,
+            options.store,
+            scores=options.scores,
+            metrics=options.metrics,
+            classes=options.classes,
+            device=device,
+            batch_size=options.batch_size,
+            threads=options.threads,
+        )
+
+
+def _ensemble_options(command: argparse.ArgumentParser) -> None:
+    add_path(command, "grid", "results/grid.json of the workspace")
+    command.add_argument("--ensemble", required=True, help="the ensemble's address")
+    add_path(command, "runs", "the folder of runs, whose scores.h5 are joined by sample id")
+    add_path(command, "scores", "scores.h5 to write")
+    add_path(command, "metrics", "metrics.json to write")
+    add_path(command, "classes", "classes.csv to write")
+
+
+def _ensemble(options: argparse.Namespace) -> None:
+    from dualhead.runs.ensemble import ensemble
+
+    ensembles = read_json(options.grid)["ensembles"]
+    if options.ensemble not in ensembles:
+        raise ValueError(f"{options.grid}: no ensemble {options.ensemble}; is params.yaml newer?")
+    settings = ensembles[options.ensemble]
+    members = {
+        modality: options.runs / run / "scores.h5" for modality, run in settings["members"].items()
+    }
+    identity = {key: settings[key] for key in ("benchmark", "variant", "stream", "seed")}
+    identity["address"] = options.ensemble.rsplit("-", 1)[-1]
+    ensemble(
+        members,
+        settings["weights"],
+        fusion=settings["fusion"],
+        scores=options.scores,
+        metrics=options.metrics,
+        classes=options.classes,
+        identity=identity,
+    )
+
+
+def _predict_options(command: argparse.ArgumentParser) -> None:
+    add_path(command, "checkpoint", "as `dualhead train` or `dualhead convert-weights` wrote it")
+    add_path(command, "store", "recordings, as `dualhead prepare` wrote them")
+    add_path(command, "output", "CSV to write: each sample's five best classes")
+    _compute_options(command)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from dualhead.runs.predict import predict
+
+    with _claimed_device(options) as device:
+        predict(options.checkpoint, options.store, options.output, device=device)
+
+
+def _convert_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("weights", type=Path, help="the authors' or MS-G3D's published state dict")
+    command.add_argument("--model", required=True, choices=params_module.MODEL_NAMES)
+    text = "ntu25, openpose18, kinect20, or a layout's YAML file"
+    command.add_argument("--layout", required=True, help=text)
+    command.add_argument("--classes", type=int, required=True, help="60, 120, 400, ...")
+    add_path(command, "output", "checkpoint.pt to write")
+
+
+def _convert_weights(options: argparse.Namespace) -> None:
+    from dualhead.models.checkpoint import convert_weights
+
+    convert_weights(
+        options.weights,
+        options.output,
+        model=options.model,
+        layout=options.layout,
+        num_classes=options.classes,
+    )
+    print(f"{options.output}: {options.model} for {options.layout}, {options.classes} classes")
+
+
+COMMANDS: dict[str, Command] = {
+    "configure": Command(
+        _configure,
+        "write one run's complete settings",
+        "dualhead configure --grid results/grid.json --run RUN --output config.yaml",
+        _configure_options,
+    ),
+    "train": Command(
+        _train,
+        "train one run; killed at any moment, it resumes where it was",
+        "dualhead train --config RUN/config.yaml --store ntu60.h5 --output RUN/checkpoint.pt",
+        _train_options,
+    ),
+    "evaluate": Command(
+        _evaluate,
+        "score every test sample with a checkpoint",
+        "dualhead evaluate --checkpoint RUN/checkpoint.pt --store ntu60.h5 "
+        "--scores RUN/scores.h5 --metrics RUN/metrics.json --classes RUN/classes.csv",
+        _evaluate_options,
+    ),
+    "ensemble": Command(
+        _ensemble,
+        "sum the scores of several modalities, with weights given or fitted on held-out subjects",
+        "dualhead ensemble --grid results/grid.json --ensemble ADDRESS --runs results/runs "
+        "--scores scores.h5 --metrics metrics.json --classes classes.csv",
+        _ensemble_options,
+    ),
+    "predict": Command(
+        _predict,
+        "name the five likeliest actions of any recordings",
+        "dualhead predict --checkpoint checkpoint.pt --store mine.h5 --output predictions.csv",
+        _predict_options,
+    ),
+    "convert-weights": Command(
+        _convert_weights,
+        "turn published weights into a checkpoint",
+        "dualhead convert-weights weights.pt --model ms_g3d --layout ntu25 --classes 60 "
+        "--output checkpoint.pt",
+        _convert_options,
+    ),
+}

@@ -1,0 +1,211 @@
+"""Kinetics-Skeleton: OpenPose skeletons of Kinetics-400 clips, as ST-GCN published them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from operator import index
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhead.data.datasets.base import Array, Dataset, Dropped, Prepared, RawSample
+from dualhead.data.download import WHERE, RawFile, list_files, read_file
+from dualhead.params import Settings
+
+NUM_CLASSES = 400
+NUM_JOINTS = 18
+BODIES_IN = 5
+LONGEST = 3000  # frames; clips last 10 s
+SUBSETS = {"kinetics_train": 1, "kinetics_val": 0}
+LABELS = "_label.json"  # kinetics_val_label.json beside kinetics_val/
+
+Doubles = npt.NDArray[np.float64]  # the authors compute in these, and store float32
+
+
+class Clip(NamedTuple):
+    """What a label file says of a clip."""
+
+    label: int  # 0-based class
+    class_name: str
+    has_skeleton: bool
+
+
+def list_clips(raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
+    """Return the clips that have a skeleton, and those that are left out because they have none.
+
+    Args:
+        raw: folders or zips that hold kinetics_train/, kinetics_val/ and their label files.
+
+    Raises:
+        ValueError: if a folder of clips has no label file.
+    """
+    files = [file for path in raw for file in list_files(path, ".json")]
+    labels = _read_labels(files)
+    samples: list[RawSample] = []
+    dropped: list[Dropped] = []
+    for file in files:
+        subset, name = file.path.parent.name, file.path.stem
+        if subset not in SUBSETS:
+            continue
+        if subset not in labels:
+            raise ValueError(
+                f"{file.source}: expected {subset}{LABELS} beside {subset}/; found none. "
+                "Both are in kinetics-skeleton.zip."
+            )
+        clip = labels[subset].get(name)
+        if clip is None:
+            dropped.append(Dropped(name, "", "no_label", f"not in {subset}{LABELS}"))
+        elif not clip.has_skeleton:
+            dropped.append(Dropped(name, "", "no_skeleton", f"{subset}{LABELS} says so"))
+        else:
+            meta = {"training": SUBSETS[subset]}
+            samples.append(RawSample(name, clip.label, meta, file.source, file.member, file.size))
+    return sorted(samples, key=lambda sample: sample.name), dropped
+
+
+def read_class_names(raw: Sequence[Path]) -> tuple[str, ...]:
+    """Return the names of the 400 classes, as far as the label files have clips of them."""
+    names = list(KINETICS.class_names)
+    files = [file for path in raw for file in list_files(path, LABELS)]
+    for clips in _read_labels(files).values():
+        for clip in clips.values():
+            names[clip.label] = clip.class_name
+    return tuple(names)
+
+
+def _read_labels(files: Sequence[RawFile]) -> dict[str, dict[str, Clip]]:
+    """Return the clips of each label file, by the subset that it is for."""
+    return {
+        file.path.name.removesuffix(LABELS): {
+            name: _clip(entry, f"{file.path}: {name}")
+            for name, entry in _parse(read_file(file), str(file.path)).items()
+        }
+        for file in files
+        if file.path.name.removesuffix(LABELS) in SUBSETS
+    }
+
+
+def _clip(entry: object, name: str) -> Clip:
+    known = entry if isinstance(entry, dict) else {}
+    label, class_name = known.get("label_index"), known.get("label")
+    if not isinstance(label, int) or not 0 <= label < NUM_CLASSES or not class_name:
+        raise ValueError(
+            f"{name}: expected label, has_skeleton, and label_index within 0..{NUM_CLASSES - 1}; "
+            f"found {entry}. Download the dataset anew."
+        )
+    return Clip(label, str(class_name), bool(known.get("has_skeleton")))
+
+
+def prepare_clip(content: bytes, sample: RawSample, settings: Settings) -> Prepared:
+    """Return the bodies of one clip, centered on the picture, the most certain of a frame first.
+
+    `frame_index` is used as it is: clips that count from 1 begin with an empty frame, as the
+    authors' do. Official code: an index of 300 ends the whole run; we keep the frame. Of two
+    entries with one index the last counts, for each person it has. Nothing is aligned or looped,
+    and `denoise` does not apply.
+
+    Raises:
+        ValueError: for a clip that is not as published, or a setting that needs three coordinates.
+    """
+    if settings["normalize"] != "none":
+        raise ValueError(
+            f"{sample.name}: pictures have no depth, so prepare.normalize must be none; "
+            f"found {settings['normalize']}."
+        )
+    clip = _parse(content, sample.name)
+    if clip.get("label_index", sample.label) != sample.label:
+        raise ValueError(
+            f"{sample.name}: expected class {sample.label}, as its label file says; "
+            f"found {clip['label_index']}."
+        )
+    joints, num_frames, crowd = _read_frames(clip, sample.name)
+    dropped = [Dropped(sample.name, "6 and on", "sixth_person", crowd)] if crowd else []
+    joints = _center(joints)
+    scores = np.ascontiguousarray(joints[..., 2].transpose(0, 2, 1))
+    certainty = scores.sum(axis=1)  # (T, persons), added in the authors' order: nearly equal sums
+    order = np.argsort(-certainty, axis=1, kind="stable")
+    joints = np.take_along_axis(joints, order[:, :, None, None], axis=1)
+    kept = settings["max_bodies"]
+    lost = int((certainty > 0).sum(axis=1).clip(min=kept).sum() - kept * len(certainty))
+    if lost:
+        detail = f"{lost} skeletons of persons beyond the {kept} most certain of their frame"
+        dropped.append(Dropped(sample.name, f"{kept + 1} and on", "less_certain", detail))
+    bodies = [_shorten(joints[:, slot]) for slot in range(min(kept, BODIES_IN))]
+    return Prepared(tuple(bodies), num_frames, tuple(dropped))
+
+
+def _parse(content: bytes, name: str) -> dict[str, object]:
+    try:
+        parsed = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected JSON; found {error}.") from error
+    if not isinstance(parsed, dict):
+        raise ValueError(f"{name}: expected a JSON object; found {type(parsed).__name__}.")
+    return parsed
+
+
+def _read_frames(clip: Mapping[str, object], name: str) -> tuple[Doubles, int, str]:
+    """Return (T, 5, V, 3) x, y, score; the number of frames; and what five persons leave out."""
+    frames, persons, poses, scores = [], [], [], []
+    lost = longest = 0
+    try:
+        for frame in clip["data"]:  # type: ignore[attr-defined]  # checked by the except
+            longest = max(longest, index(frame["frame_index"]) + 1)
+            lost += max(0, len(frame["skeleton"]) - BODIES_IN)
+            for person, skeleton in enumerate(frame["skeleton"][:BODIES_IN]):
+                frames.append(index(frame["frame_index"]))
+                persons.append(person)
+                poses.append(skeleton["pose"])
+                scores.append(skeleton["score"])
+        pose = np.array(poses, np.float64).reshape(len(frames), NUM_JOINTS, 2)
+        score = np.array(scores, np.float64).reshape(len(frames), NUM_JOINTS, 1)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected frames with frame_index and skeleton, and {NUM_JOINTS} joints in "
+            f"each skeleton's pose and score; found otherwise ({error!r})."
+        ) from error
+    if longest > LONGEST or min(frames, default=0) < 0:
+        raise ValueError(f"{name}: expected frame_index within 0..{LONGEST - 1}; found others.")
+    if not (np.isfinite(pose).all() and np.isfinite(score).all()):
+        raise ValueError(f"{name}: expected finite numbers; found others.")
+    joints = np.zeros((longest, BODIES_IN, NUM_JOINTS, 3))
+    joints[frames, persons] = np.concatenate([pose, score], axis=-1)
+    return joints, longest, f"{lost} skeletons of persons after the fifth" if lost else ""
+
+
+def _center(joints: Doubles) -> Doubles:
+    """Put the origin in the picture's middle, y up; a joint without score is at the origin."""
+    x, y, score = joints[..., 0] - 0.5, -(joints[..., 1] - 0.5), joints[..., 2]
+    seen = score != 0
+    return np.stack([np.where(seen, x, 0), np.where(seen, y, 0), score], axis=-1)
+
+
+def _shorten(body: Doubles) -> Array:
+    """Leave out the empty frames at the end, which zero padding gives back."""
+    filled = np.flatnonzero(body.any(axis=(1, 2)))
+    return body[: filled[-1] + 1 if len(filled) else 0].astype(np.float32)
+
+
+def _val(columns: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.int8]:
+    return columns["training"].astype(np.int8)
+
+
+KINETICS = Dataset(
+    kind="kinetics",
+    layout="openpose18",
+    class_names=tuple(f"class {label}" for label in range(NUM_CLASSES)),
+    padding="zero",
+    units="fractions of the picture's width and height from its middle, y up; score 0..1",
+    meta_columns=("training",),
+    list_samples=list_clips,
+    prepare_sample=prepare_clip,
+    splits={"val": _val},
+    # The paper says 19,794 test clips; the published label file has 19,796 with a skeleton.
+    expected={"val": (240_436, 19_796)},
+    apart={"val": "training"},
+    where=WHERE["kinetics"],
+    read_class_names=read_class_names,
+)

@@ -1,0 +1,269 @@
+"""NTU RGB+D 60 and 120: names, classes, splits, and a recording from text to normalized bodies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhead.data.datasets.base import Array, Dataset, Dropped, Prepared, RawSample
+from dualhead.data.datasets.skeleton_file import Recording, read_skeleton
+from dualhead.data.denoise import Removed, find_tracks, select_actors, select_by_energy
+from dualhead.data.download import WHERE, list_files, missing_samples
+from dualhead.data.normalize import normalize, remove_empty_frames, remove_unpeopled_frames
+from dualhead.layout import LAYOUTS
+from dualhead.params import Settings
+
+LAYOUT = "ntu25"
+UNITS = "meters"
+META_COLUMNS = ("setup", "camera", "subject", "replication")
+NAME = re.compile(
+    r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<replication>\d{3})A(?P<action>\d{3})"
+)
+NO_LIST = "no_missing_list"  # a complete dataset needs the list of recordings without skeletons
+SLOTS = 4  # bodies of a frame that the authors look at
+LARGEST = float(np.finfo(np.float32).max)
+
+CLASS_NAMES = """
+    drink water; eat meal/snack; brushing teeth; brushing hair; drop; pickup; throw; sitting
+    down; standing up (from sitting position); clapping; reading; writing; tear up paper; wear
+    jacket; take off jacket; wear a shoe; take off a shoe; wear on glasses; take off glasses;
+    put on a hat/cap; take off a hat/cap; cheer up; hand waving; kicking something; put
+    something inside pocket / take out something from pocket; hopping (one foot jumping); jump
+    up; make a phone call/answer phone; playing with phone/tablet; typing on a keyboard;
+    pointing to something with finger; taking a selfie; check time (from watch); rub two hands
+    together; nod head/bow; shake head; wipe face; salute; put the palms together; cross hands
+    in front (say stop); sneeze/cough; staggering; falling; touch head (headache); touch chest
+    (stomachache/heart pain); touch back (backache); touch neck (neckache); nausea or vomiting
+    condition; use a fan (with hand or paper)/feeling warm; punching/slapping other person;
+    kicking other person; pushing other person; pat on back of other person; point finger at the
+    other person; hugging other person; giving something to other person; touch other person's
+    pocket; handshaking; walking towards each other; walking apart from each other;
+    put on headphone; take off headphone; shoot at the basket; bounce ball; tennis bat swing;
+    juggling table tennis balls; hush (quite); flick hair; thumb up; thumb down; make ok sign;
+    make victory sign; staple book; counting money; cutting nails; cutting paper (using
+    scissors); snapping fingers; open bottle; sniff (smell); squat down; toss a coin; fold
+    paper; ball up paper; play magic cube; apply cream on face; apply cream on hand back; put on
+    bag; take off bag; put something into a bag; take something out of a bag; open a box; move
+    heavy objects; shake fist; throw up cap/hat; hands up (both hands); cross arms; arm circles;
+    arm swings; running on the spot; butt kicks (kick backward); cross toe touch; side kick;
+    yawn; stretch oneself; blow nose; hit other person with something; wield knife towards other
+    person; knock over other person (hit with body); grab other person's stuff; shoot at other
+    person with a gun; step on foot; high-five; cheers and drink; carry something with other
+    person; take a photo of other person; follow other person; whisper in other person's ear;
+    exchange things with other person; support somebody with one's hand; finger-guessing game
+    (playing rock-paper-scissors)
+    """
+TRAINING_SUBJECTS_60 = frozenset(
+    (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
+)
+TRAINING_SUBJECTS_120 = TRAINING_SUBJECTS_60 | frozenset(
+    (
+        *(45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84),
+        *(85, 86, 89, 91, 92, 93, 94, 95, 97, 98, 100, 103),
+    )
+)
+TRAINING_CAMERAS = frozenset((2, 3))
+TRAINING_SETUPS = frozenset(range(2, 33, 2))
+
+Columns = Mapping[str, npt.NDArray[np.int64]]
+Split = npt.NDArray[np.int8]
+
+
+def parse_name(name: str) -> dict[str, int] | None:
+    """Return setup, camera, subject, replication and action of `S001C002P003R002A013`, or None."""
+    match = NAME.fullmatch(name)
+    return {key: int(value) for key, value in match.groupdict().items()} if match else None
+
+
+def list_skeleton_files(raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
+    """Return every recording in the raw paths, and a row for each file of another name.
+
+    Args:
+        raw: archives, or folders that are searched to the bottom.
+
+    Raises:
+        ValueError: for a path with nothing there, or an archive that was cut short.
+    """
+    samples: list[RawSample] = []
+    dropped: list[Dropped] = []
+    for file in (file for path in raw for file in list_files(path, ".skeleton")):
+        name = file.path.stem
+        meta = parse_name(name)
+        if meta is None or meta["action"] == 0:
+            detail = f"{file.path} is not named like S001C001P001R001A001.skeleton"
+            dropped.append(Dropped(name, "", "unknown_name", detail))
+        else:
+            label = meta.pop("action") - 1
+            samples.append(RawSample(name, label, meta, file.source, file.member, file.size))
+    return sorted(samples, key=lambda sample: sample.name), dropped
+
+
+def list_recordings(raw: Sequence[Path], *, setups: range) -> tuple[list[RawSample], list[Dropped]]:
+    """Return the recordings of some setups, without those of the missing-skeletons list.
+
+    Recordings of other setups belong to another dataset, and are passed over.
+    """
+    found, dropped = list_skeleton_files(raw)
+    try:
+        missing = missing_samples(raw)
+    except ValueError as error:
+        missing = frozenset()
+        dropped.append(Dropped("", "", NO_LIST, str(error)))
+    ours = [sample for sample in found if sample.meta["setup"] in setups]
+    dropped += [
+        Dropped(sample.name, "", "missing_skeletons", "in the list that NTU publishes")
+        for sample in ours
+        if sample.name in missing
+    ]
+    return [sample for sample in ours if sample.name not in missing], dropped
+
+
+def prepare_ntu_sample(content: bytes, sample: RawSample, settings: Settings) -> Prepared:
+    """Read one `.skeleton` file, choose its bodies, and normalize them.
+
+    Official code: more than 300 frames end the whole run, and NaN stays NaN. Here all frames are
+    kept, and a joint that is not finite counts as not seen. A recording without a body is kept, as
+    zeros, as the authors do.
+
+    Args:
+        content: the file.
+        sample: what it is.
+        settings: the `prepare` section: denoise, normalize, max_bodies.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    place = f"{sample.source}/{sample.member}" if sample.member else str(sample.source)
+    recording = read_skeleton(content, place, LAYOUTS[LAYOUT].num_joints)
+    recording, removed = _without_infinite(recording)
+    planes, unchosen = DENOISERS[settings["denoise"]](recording, settings["max_bodies"])
+    removed += [*unchosen, *_cancelling(planes)]
+    bodies: list[Array] = [np.moveaxis(body, 0, -1) for body in np.moveaxis(planes, 1, 0)]
+    if settings["normalize"] == "rotate":
+        bodies = [remove_empty_frames(body) for body in bodies]
+    else:
+        bodies = remove_unpeopled_frames(bodies)
+    if not planes.any():
+        removed.append(Removed("all", "no_body", "no frame holds a body: kept, as zeros"))
+    return Prepared(
+        bodies=normalize(bodies, LAYOUTS[LAYOUT], settings["normalize"]),
+        num_frames=max(map(len, bodies), default=0),
+        dropped=tuple(Dropped(sample.name, *body) for body in removed),
+    )
+
+
+def _without_infinite(recording: Recording) -> tuple[Recording, list[Removed]]:
+    """Put joints that are not finite at 0, as joints that were not seen."""
+    wrong = ~(np.abs(recording.joints) <= LARGEST).all(axis=0)
+    if not wrong.any():
+        return recording, []
+    joints = np.where(wrong, 0.0, recording.joints)
+    detail = f"{wrong.sum()} joints that are not finite count as not seen"
+    return recording._replace(joints=joints), [Removed("all", "not_finite", detail)]
+
+
+def _by_energy(recording: Recording, max_bodies: int) -> tuple[Array, list[Removed]]:
+    """Return the bodies of most energy, (3, M, T, V) float32; see `select_by_energy`."""
+    slots, frames, joints = recording.slots, recording.frames, recording.joints
+    used = slots < SLOTS
+    removed = []
+    if not used.all():
+        detail = f"{(~used).sum()} bodies beyond the first {SLOTS} of their frame"
+        removed.append(Removed(f"slot {SLOTS} and on", "fifth_body", detail))
+        slots, frames, joints = slots[used], frames[used], joints[:, used]
+    num_slots = int(slots.max(initial=-1)) + 1
+    planes = np.zeros((3, num_slots, recording.num_frames, joints.shape[2]))
+    planes[:, slots, frames] = joints
+    kept, others = select_by_energy(planes, max_bodies)
+    return planes[:, kept].astype(np.float32), removed + others
+
+
+def _by_ctr_gcn(recording: Recording, max_bodies: int) -> tuple[Array, list[Removed]]:
+    """Return CTR-GCN's actors, (3, M, T, V) float32; see `select_actors`."""
+    tracks, twice = find_tracks(recording.frames, recording.body_ids(), recording.joints)
+    actors, removed = select_actors(tracks)
+    present = [actor for actor in range(actors.shape[1]) if actors[:, actor].any()]
+    unwanted = [
+        Removed(f"actor {actor + 1}", "low_motion", f"{max_bodies} actors are kept")
+        for actor in present[max_bodies:]
+    ]
+    return actors[:, present[:max_bodies]], [*twice, *removed, *unwanted]
+
+
+DENOISERS: Mapping[str, Callable[[Recording, int], tuple[Array, list[Removed]]]] = {
+    "energy": _by_energy,
+    "ctr_gcn": _by_ctr_gcn,
+}
+
+
+def _cancelling(planes: Array) -> list[Removed]:
+    """Count what adds up to 0 without being 0: the official code takes it for absent, we keep it.
+
+    Args:
+        planes: (3, M, T, V), meters.
+    """
+    sums = planes[0] + planes[1] + planes[2]
+    seen = planes.any(axis=0)
+    joints = int((seen & (sums == 0)).sum())
+    frames = int((seen.any(axis=-1) & (sums.sum(axis=-1) == 0)).sum())
+    whole = seen.any() and sums.sum(axis=(-1, -2)).sum() == 0
+    if not (joints or frames or whole):
+        return []
+    counted = f"{joints} joints, {frames} frames" + (" and the recording" if whole else "")
+    return [Removed("all", "cancelling_kept", f"{counted} add up to 0 without being 0: kept")]
+
+
+def _split(columns: Columns, *, column: str, training: frozenset[int]) -> Split:
+    """Return 1 where a meta column has one of the training values, else 0."""
+    return np.isin(columns[column], sorted(training)).astype(np.int8)
+
+
+def _dataset(
+    kind: str, num_classes: int, setups: range, splits: Mapping[str, Callable[[Columns], Split]]
+) -> Dataset:
+    return Dataset(
+        kind=kind,
+        layout=LAYOUT,
+        class_names=tuple(" ".join(name.split()) for name in CLASS_NAMES.split(";"))[:num_classes],
+        padding="loop",
+        units=UNITS,
+        meta_columns=META_COLUMNS,
+        list_samples=partial(list_recordings, setups=setups),
+        prepare_sample=prepare_ntu_sample,
+        splits=splits,
+        expected={split: EXPECTED[kind, split] for split in splits},
+        apart={split: APART[split] for split in splits},
+        where=WHERE[kind],
+    )
+
+
+APART = {"xsub": "subject", "xview": "camera", "xset": "setup"}
+EXPECTED = {
+    ("ntu60", "xsub"): (40_091, 16_487),
+    ("ntu60", "xview"): (37_646, 18_932),
+    ("ntu120", "xsub"): (63_026, 50_919),
+    ("ntu120", "xset"): (54_468, 59_477),
+}
+NTU60 = _dataset(
+    "ntu60",
+    60,
+    range(1, 18),
+    {
+        "xsub": partial(_split, column="subject", training=TRAINING_SUBJECTS_60),
+        "xview": partial(_split, column="camera", training=TRAINING_CAMERAS),
+    },
+)
+NTU120 = _dataset(
+    "ntu120",
+    120,
+    range(1, 33),
+    {
+        "xsub": partial(_split, column="subject", training=TRAINING_SUBJECTS_120),
+        "xset": partial(_split, column="setup", training=TRAINING_SETUPS),
+    },
+)

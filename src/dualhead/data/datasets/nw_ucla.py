@@ -1,0 +1,103 @@
+"""Northwestern-UCLA Multiview Action 3D: Kinect v1 skeletons of ten actions from three views."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhead.data.datasets.base import Array, Dataset, Dropped, Prepared, RawSample
+from dualhead.data.download import WHERE, list_files
+from dualhead.data.normalize import normalize
+from dualhead.layout import LAYOUTS
+from dualhead.params import Settings
+
+LAYOUT = "kinect20"
+NAME = re.compile(r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<repetition>\d\d)_v(?P<view>\d\d)")
+META_COLUMNS = ("subject", "repetition", "view")
+ACTIONS = {
+    1: "pick up with one hand",
+    2: "pick up with two hands",
+    3: "drop trash",
+    4: "walk around",
+    5: "sit down",
+    6: "stand up",
+    8: "donning",
+    9: "doffing",
+    11: "throw",
+    12: "carry",
+}
+LABELS = {action: label for label, action in enumerate(ACTIONS)}
+
+
+def list_recordings(raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
+    """Return the recordings, `a01_s01_e00_v01.json`, in folders or archives."""
+    samples: list[RawSample] = []
+    dropped: list[Dropped] = []
+    for file in (file for path in raw for file in list_files(path, ".json")):
+        name = file.path.stem
+        match = NAME.fullmatch(name)
+        label = LABELS.get(int(match["action"])) if match else None
+        if match is None or label is None:
+            detail = f"{file.path} is not named aAA_sSS_eEE_vVV with one of the ten actions"
+            dropped.append(Dropped(name, "", "unknown_name", detail))
+        else:
+            meta = {column: int(match[column]) for column in META_COLUMNS}
+            samples.append(RawSample(name, label, meta, file.source, file.member, file.size))
+    return samples, dropped
+
+
+def prepare_recording(content: bytes, sample: RawSample, settings: Settings) -> Prepared:
+    """Return the one body of a recording; `denoise` and `max_bodies` have nothing to choose.
+
+    Raises:
+        ValueError: for a recording that is not as published.
+    """
+    body = _read_body(content, sample)
+    bodies = normalize([body], LAYOUTS[LAYOUT], settings["normalize"])
+    return Prepared(tuple(bodies), len(body), ())
+
+
+def _read_body(content: bytes, sample: RawSample) -> Array:
+    """Return (T, V, 3), meters."""
+    try:
+        recording = json.loads(content)
+        label = recording["label"]
+        body = np.array(recording["skeletons"], np.float64)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{sample.name}: expected JSON with `label` and `skeletons`; found {error!r}."
+        ) from error
+    if label != sample.label + 1:
+        raise ValueError(
+            f"{sample.name}: expected label {sample.label + 1}, as its name says; found {label}."
+        )
+    if body.ndim != 3 or body.shape[1:] != (LAYOUTS[LAYOUT].num_joints, 3) or not len(body):
+        raise ValueError(f"{sample.name}: expected frames of 20 joints; found shape {body.shape}.")
+    if not np.isfinite(body).all():
+        raise ValueError(f"{sample.name}: expected finite coordinates; found others.")
+    return body.astype(np.float32)
+
+
+def _xview(columns: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.int8]:
+    return np.where(columns["view"] == 3, 0, 1).astype(np.int8)
+
+
+NW_UCLA = Dataset(
+    kind="nw_ucla",
+    layout=LAYOUT,
+    class_names=tuple(ACTIONS.values()),
+    padding="loop",
+    units="meters",
+    meta_columns=META_COLUMNS,
+    list_samples=list_recordings,
+    prepare_sample=prepare_recording,
+    splits={"xview": _xview},
+    expected={"xview": (1020, 464)},
+    apart={"xview": "view"},
+    where=WHERE["nw_ucla"],
+)

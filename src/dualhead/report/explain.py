@@ -1,0 +1,344 @@
+"""Everything behind one number of a table: found by a part of its name, told as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dualhead.data.leakage import copies, same_content
+from dualhead.data.store import Store
+from dualhead.params import Settings, dump, packaged_params, read_yaml
+from dualhead.report.pdf.provenance import duration, flat, value_text
+from dualhead.report.published import published_cell
+from dualhead.report.results import (
+    Cell,
+    Result,
+    addresses,
+    cells,
+    check_result,
+    fusion_of,
+    members_of,
+    read_result,
+    read_result_scores,
+    selections_of,
+)
+from dualhead.report.text import signed
+from dualhead.runs.metrics import top_k_accuracy
+
+NEAR = 6  # matches that an error lists
+LABEL = 16  # characters of a fact's name
+METRICS = ("top1", "top5", "mean_class")
+SELECTIONS = {
+    "last": "the last epoch (ours: chooses nothing)",
+    "best_on_validation": "the best epoch on training people held out",
+    "best_on_test": "the best epoch on the test set (the field's way; optimistic)",
+}
+
+
+class Found(NamedTuple):
+    """A cell, the tables it stands in, and the addresses behind it."""
+
+    cell: Cell
+    tables: tuple[str, ...]
+    seeds: Mapping[str, str]  # seed -> address below results
+
+
+# --- finding a cell --------------------------------------------------------------------
+
+
+def find(grid: Settings, query: str) -> Found:
+    """Return the one cell that a query names.
+
+    A query is words with `/` or spaces between them, in any order: a table, a benchmark, a variant,
+    a stream, `seed1`, or an address; a part of a word will do where only one cell has it.
+
+    Raises:
+        ValueError: if no cell or several fit; the message lists the nearest.
+    """
+    words = [word for word in map(_plain, re.split(r"[\s/]+", query.strip())) if word]
+    words = [word for word in words if word not in _PLACES and not word.endswith(_FILES)]
+    scored = [(_fit(words, _words_of(entry)), entry) for entry in _entries(grid)]
+    best = max((score for score, _ in scored), default=0.0)
+    fitting = _by_cell([entry for score, entry in scored if score == best and best > 0])
+    if not words or len(fitting) != 1:
+        raise ValueError(_no_single(query, words, grid, fitting))
+    return fitting[0]
+
+
+_PLACES = ("results", "runs", "ensembles")
+_FILES = ("json", "h5", "yaml", "csv", "pt")
+
+
+def _plain(word: str) -> str:
+    """Return a word as it is compared: `NTU60-Xsub` and `ntu60_xsub` are one."""
+    return re.sub(r"[^a-z0-9.]", "", word.lower())
+
+
+def _entries(grid: Settings) -> list[Found]:
+    """Return an entry for each cell and seed; then the runs that only ensembles read."""
+    found = []
+    for cell in cells(grid):
+        entries = [it for it in grid["cells"] if _cell_of(it) == cell]
+        tables = tuple(dict.fromkeys(entry["table"] for entry in entries))
+        found += [Found(cell, tables, {s: a}) for s, a in addresses(grid, cell).items()]
+    known = {address for entry in found for address in entry.seeds.values()}
+    for run, config in grid["runs"].items():
+        if f"runs/{run}" not in known:
+            cell = Cell(config["benchmark"], config["variant"], config["modality"])
+            found.append(Found(cell, (), {str(config["seed"]): f"runs/{run}"}))
+    return found
+
+
+def _cell_of(entry: Mapping[str, str]) -> Cell:
+    return Cell(entry["benchmark"], entry["variant"], entry["stream"])
+
+
+def _words_of(entry: Found) -> list[str]:
+    """Return the words by which an entry is known."""
+    ((seed, address),) = entry.seeds.items()
+    last = address.rsplit("/", 1)[-1]
+    names = [*entry.cell, *entry.tables, f"seed{seed}", last, last.rsplit("-", 1)[-1]]
+    return [_plain(name) for name in names]
+
+
+def _fit(words: Sequence[str], names: Sequence[str]) -> float:
+    """Return how well words fit: 2 for each that is a name, 1 for a part of one; 0 if one fits none."""
+    scores = [2 if word in names else any(word in name for name in names) for word in words]
+    return float(sum(scores)) if all(scores) else 0.0
+
+
+def _by_cell(entries: Sequence[Found]) -> list[Found]:
+    """Return the entries with the seeds of one cell together."""
+    merged: dict[Cell, Found] = {}
+    for entry in entries:
+        before = merged.get(entry.cell, Found(entry.cell, entry.tables, {}))
+        merged[entry.cell] = before._replace(seeds={**before.seeds, **entry.seeds})
+    return list(merged.values())
+
+
+def _no_single(query: str, words: Sequence[str], grid: Settings, fitting: Sequence[Found]) -> str:
+    if fitting:
+        shown = [str(entry.cell) for entry in fitting]
+        said = f"fits {len(shown)} cells: {', '.join(shown[:NEAR])}"
+        said += ", ..." if len(shown) > NEAR else ""
+        return f"{query!r} {said}; say more of one's name"
+    everything = _by_cell(_entries(grid))
+    near = sorted(everything, key=lambda entry: -_likeness(words, entry))[:NEAR]
+    return f"no cell {query!r} in this grid; near it are {', '.join(str(it.cell) for it in near)}"
+
+
+def _likeness(words: Sequence[str], entry: Found) -> float:
+    """Return how alike a query and a cell are, letter by letter."""
+    names = [_plain(name) for name in (*entry.cell, *entry.tables)]
+    return sum(max(SequenceMatcher(None, word, name).ratio() for name in names) for word in words)
+
+
+# --- telling what is behind it ---------------------------------------------------------
+
+
+def explain(
+    grid: Settings,
+    results: Path,
+    query: str,
+    *,
+    published: Settings | None = None,
+    complete: bool = False,
+) -> str:
+    """Return everything behind one number, as text.
+
+    Args:
+        grid: the content of grid.json.
+        results: the folder that holds runs/, ensembles/ and store/.
+        query: a cell, as `find` takes it.
+        published: the content of published.yaml; None leaves the paper's number out.
+        complete: every setting, not only those that differ from the defaults.
+
+    Raises:
+        ValueError: if the query is not one cell, or a result is not what its address says.
+    """
+    found = find(grid, query)
+    read = {
+        seed: read_result(grid, results, address, found.cell, seed)
+        for seed, address in found.seeds.items()
+    }
+    made = [result for result in read.values() if result]
+    lines = [*_head(grid, found, made, published), *_values(grid, found, read, results)]
+    runs = [run for address in found.seeds.values() for run in members_of(grid, address)]
+    for run in dict.fromkeys(runs):
+        lines += ["", *_run_lines(grid, results, run, complete)]
+    return "\n".join(lines)
+
+
+def _head(
+    grid: Settings, found: Found, made: Sequence[Result], published: Settings | None
+) -> list[str]:
+    """Return the cell's name and its number as the tables print it."""
+    where = f"  (in {', '.join(found.tables)})" if found.tables else "  (in no table by itself)"
+    lines = [f"{found.cell}{where}"]
+    fusion = fusion_of(grid, next(iter(found.seeds.values())))
+    what = f"top-1 at the last epoch, by fused {fusion}"
+    if made:
+        values = np.array([result.accuracy("top1") for result in made])
+        spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+        seeds = f"{len(made)} of {len(found.seeds)} seeds"
+        lines.append(_fact("ours", f"{values.mean():.2f}{spread}  ({what}; {seeds})"))
+    else:
+        lines.append(_fact("ours", f"not run  ({what})"))
+    paper = published_cell(grid, found.cell, "top1", published) if published else float("nan")
+    return lines if np.isnan(paper) else [*lines, _fact("the paper's", f"{paper:.1f}")]
+
+
+def _fact(name: str, text: str) -> str:
+    return f"  {name:<{LABEL}}{text}"
+
+
+def _values(
+    grid: Settings, found: Found, read: Mapping[str, Result | None], results: Path
+) -> list[str]:
+    """Return each seed's accuracies under each selection, and where they lie."""
+    lines = []
+    for seed, result in read.items():
+        lines += ["", f"seed {seed}: {results / found.seeds[seed]}"]
+        if result is None:
+            lines.append(_fact("not run", "no metrics.json there"))
+            continue
+        for selection in selections_of(result.metrics):
+            lines.append(_fact(selection, _selection_text(result, selection)))
+        if "weights" in result.metrics:
+            parts = [f"{name} {weight:g}" for name, weight in result.metrics["weights"].items()]
+            lines.append(_fact("weights", f"{', '.join(parts)}; the sum of {result.fusion}"))
+        lines.append(_fact("test samples", f"{result.metrics['num_test']:,}"))
+        checked = check_result(results, result)
+        told = "borne out by the scores beside them" if checked else "unchecked: no scores.h5 there"
+        lines.append(_fact("accuracies", told))
+        lines += _without_copies(grid, results, result) if checked else []
+    return lines
+
+
+def _without_copies(grid: Settings, results: Path, result: Result) -> list[str]:
+    """Return the accuracy without test samples whose content was trained on; nothing if none is."""
+    config = grid["runs"][members_of(grid, result.address)[0]]
+    path = results / "store" / f"{config['store']}.h5"
+    if not path.is_file():
+        return []
+    with Store(path) as store:
+        copied = copies(same_content(store), store.splits[config["split"]])
+        names = {store.names[position] for position in copied}
+    scores = read_result_scores(results, result)
+    kept = np.array([name not in names for name in scores.names])
+    if kept.all() or not kept.any():
+        return []
+    right = top_k_accuracy(scores.values[kept], scores.labels[kept], 1)
+    told = f"{(~kept).sum():,} test samples have the content of a training one"
+    return [_fact("WARNING", f"{told}; top1 without them {right:.2f}")]
+
+
+def _selection_text(result: Result, selection: str) -> str:
+    """Return `top1 90.12, top5 98.80, mean_class 90.03; epoch 80: the last epoch (...)`."""
+    numbers = [f"{name} {result.accuracy(name, selection):.2f}" for name in METRICS]
+    epoch = result.metrics[selection]["epoch"]
+    when = "of each member's own epoch" if epoch is None else f"epoch {epoch}"
+    what = SELECTIONS.get(selection, selection.replace("_", " "))
+    return f"{', '.join(numbers)}; {when}: {what}"
+
+
+def _run_lines(grid: Settings, results: Path, run: str, complete: bool) -> list[str]:
+    """Return what one run was made from, and what it cost."""
+    config = grid["runs"][run]
+    lines = [f"run {results / 'runs' / run}"]
+    cell = Cell(config["benchmark"], config["variant"], config["modality"])
+    result = read_result(grid, results, f"runs/{run}", cell, str(config["seed"]))
+    facts = _made_with(result.metrics) if result else [("not run", "no metrics.json there")]
+    facts += _data(grid, results, config, result.metrics if result else {})
+    settings = _everything(config) if complete else _differing(config)
+    return lines + [_fact(*fact) for fact in facts] + settings
+
+
+def _made_with(metrics: Settings) -> list[tuple[str, str]]:
+    """Return code, packages, device and cost of a run."""
+    versions = [f"{name} {version}" for name, version in metrics["versions"].items()]
+    return [
+        ("code", _commit(metrics["git"])),
+        ("packages", ", ".join(versions)),
+        ("device", str(metrics["device"])),
+        ("wall time", f"{duration(metrics['train_seconds'])}; {_device_hours(metrics)}"),
+        ("speed", f"{metrics['train_samples_per_second']:,.1f} training samples/s"),
+        ("peak memory", f"{metrics['peak_memory_mb'] / 1000:.2f} GB"),
+        ("network", f"{metrics['parameters']:,} parameters, {metrics['gmacs']:.3f} GMACs a sample"),
+        ("final loss", signed(f"{metrics['final_loss']:.4f}")),
+    ]
+
+
+def _commit(git: str) -> str:
+    if not git:
+        return "commit unknown: it did not run in a repository"
+    commit = git.removesuffix("-dirty")
+    dirty = "DIRTY: changed since that commit" if git.endswith("-dirty") else "clean"
+    return f"commit {commit}, {dirty}"
+
+
+def _device_hours(metrics: Settings) -> str:
+    """Return `1.50 GPU-hours`, or `3.00 CPU-hours` (wall time times threads)."""
+    hours = metrics["train_seconds"] / 3600
+    threads = re.fullmatch(r"CPU, (\d+) threads", str(metrics["device"]))
+    if threads:
+        return f"{hours * int(threads[1]):.2f} CPU-hours on {threads[1]} threads"
+    return f"{hours:.2f} GPU-hours"
+
+
+def _data(
+    grid: Settings, results: Path, config: Settings, metrics: Settings
+) -> list[tuple[str, str]]:
+    """Return the store, its fingerprint and the raw files it was made from."""
+    entry = grid["stores"][config["store"]]
+    path = results / "store" / f"{config['store']}.h5"
+    raw = ", ".join(entry["raw"]) if entry["synthesize"] is None else "generated, not recorded"
+    return [
+        ("data", f"{config['dataset']}, split {config['split']}: {path}"),
+        ("raw data", raw),
+        ("fingerprint", _fingerprint(path, metrics)),
+        ("prepared", ", ".join(f"{key} {value}" for key, value in entry["prepare"].items())),
+    ]
+
+
+def _fingerprint(path: Path, metrics: Settings) -> str:
+    """Return the fingerprint of the raw files: as the run saw it, else as the store has it now."""
+    known = metrics.get("data", {}).get("fingerprint")
+    if known:
+        return f"{known}, as the training saw it"
+    if not path.is_file():
+        return "unknown: the store is not here"
+    with Store(path) as store:
+        return f"{store.attributes['fingerprint']}, of the store as it is now"
+
+
+def _everything(config: Settings) -> list[str]:
+    return [_fact("settings", "all:"), *(f"    {line}" for line in dump(config).splitlines())]
+
+
+def _differing(config: Settings) -> list[str]:
+    """Return the settings that are not the paper's defaults."""
+    own, default = flat(_sections(config)), flat(_defaults(config))
+    changes = [
+        f"{key}: {value_text(value)} (default {value_text(default.get(key, 'none'))})"
+        for key, value in own.items()
+        if value != default.get(key)
+    ]
+    first, *rest = changes or ["all as the defaults"]
+    return [_fact("settings", first), *(_fact("", change) for change in rest)]
+
+
+def _sections(config: Settings) -> Settings:
+    return {key: value for key, value in config.items() if isinstance(value, Mapping)}
+
+
+def _defaults(config: Settings) -> Settings:
+    """Return the defaults of params.yaml in the shape of a run's settings."""
+    defaults = read_yaml(packaged_params())
+    name = config["model"]["name"]
+    return defaults | {"model": {"name": name, **defaults[name]}}

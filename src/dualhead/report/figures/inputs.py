@@ -1,0 +1,108 @@
+"""What a figure reads: the cells that params.yaml's `figures` names, and their runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dualhead.params import Settings
+from dualhead.report.results import Cell, Result, addresses, cells, read_result_scores, read_results
+from dualhead.runs.scores import Scores
+
+Floats = npt.NDArray[np.float64]
+VARIANT_TITLES = {
+    "dualhead": "DualHead-Net",
+    "ms_g3d": "MS-G3D",
+    "no_attention": "no attention",
+    "temporal_attention": "temporal attention only",
+    "fine_full": "fine head, all channels",
+    "fine_quarter": "fine head, 1/4 channels",
+    "coarse_g3d_0": "coarse head without G3D",
+    "coarse_g3d_2": "coarse head, 2 G3D",
+    "subsample_1": "coarse head, all frames",
+    "subsample_4": "coarse head, 1/4 frames",
+    "self_temporal": "own temporal attention",
+    "self_spatial": "own spatial attention",
+}
+MAX_CLASSES = 24  # more are shown by their extremes
+EXTREMES = 12  # classes at either end
+
+
+class Inputs(NamedTuple):
+    """The folders a figure is drawn from."""
+
+    grid: Settings
+    results: Path
+    stores: Path
+
+    @property
+    def choice(self) -> dict[str, str]:
+        """Which benchmark, variant, baseline and stream the figures show."""
+        return dict(self.grid["figures"])
+
+    def cell(self, role: str = "variant") -> Cell:
+        """Return the cell of the `variant` or of the `baseline`."""
+        return Cell(self.choice["benchmark"], self.choice[role], self.choice["stream"])
+
+    def require(self, cell: Cell, figure: str) -> list[Result]:
+        """Return a cell's results.
+
+        Raises:
+            ValueError: if none exists; it says which runs are missing.
+        """
+        found = read_results(self.grid, self.results, cell)
+        if not found:
+            wanted = addresses(self.grid, cell).values()
+            missing = ", ".join(wanted) or f"{cell}, which no table of params.yaml asks for"
+            raise ValueError(
+                f"figure {figure!r}: missing {missing}; run it, or leave the figure out"
+            )
+        return found
+
+    def scores(self, cell: Cell, figure: str) -> list[Scores]:
+        """Return the fused scores of each seed of a cell, at the last epoch."""
+        return [read_result_scores(self.results, result) for result in self.require(cell, figure)]
+
+    def benchmark_cells(self) -> list[Cell]:
+        """Return all cells of the figures' benchmark, in the tables' order."""
+        return [cell for cell in cells(self.grid) if cell.benchmark == self.choice["benchmark"]]
+
+    def store(self) -> Path:
+        """Return the store of the figures' benchmark."""
+        benchmark = self.choice["benchmark"]
+        runs = self.grid["runs"].values()
+        name = next(run["store"] for run in runs if run["benchmark"] == benchmark)
+        return self.stores / f"{name}.h5"
+
+
+def model_title(variant: str) -> str:
+    """Return a variant's name as it is printed."""
+    return VARIANT_TITLES.get(variant, variant.replace("_", " "))
+
+
+def class_accuracies(inputs: Inputs, found: list[Result], head: str) -> pd.Series:
+    """Return class name -> accuracy of one head at the last epoch, mean over seeds, in percent."""
+    frames = []
+    for result in found:
+        frame = pd.read_csv(inputs.results / result.address / "classes.csv")
+        chosen = (frame["selection"] == "last") & (frame["head"] == head)
+        frames.append(frame[chosen & (frame["score"] == result.fusion)])
+    everything = pd.concat(frames)
+    return (
+        everything.groupby("class")
+        .agg(name=("name", "first"), accuracy=("accuracy", "mean"))
+        .set_index("name")["accuracy"]
+        .dropna()
+    )
+
+
+def extremes(values: Floats) -> npt.NDArray[np.int64]:
+    """Return positions in ascending order of value; of many only both ends."""
+    order = np.argsort(values, kind="stable")
+    if len(order) <= MAX_CLASSES:
+        return order
+    return np.concatenate([order[:EXTREMES], order[-EXTREMES:]])

@@ -1,0 +1,132 @@
+"""Skeletons of one recording over time, drawn side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+
+from dualhead.data.store import Store
+from dualhead.layout import SkeletonLayout
+from dualhead.report.figures.style import GRAY, INK
+
+POSES = (4, 12)  # fewest and most that are drawn of each recording, evenly over its frames
+ROW_SHAPE = 6.0  # width of a row of poses by its height
+DOT = 2.2  # area of a joint, in points squared
+Points = npt.NDArray[np.float32]
+
+
+def draw_poses(
+    axes: Axes,
+    store: Store,
+    name: str,
+    *,
+    weights: Points | None = None,
+    colors: ScalarMappable | None = None,
+) -> None:
+    """Draw a recording's poses, evenly over its frames, with frame numbers and a title.
+
+    Args:
+        axes: to draw on; its own axes disappear.
+        store: that holds the recording.
+        name: of the recording.
+        weights: (M, V), what each joint's color and size say; None leaves them plain.
+        colors: from weights to colors.
+    """
+    position = store.position(name)
+    frames = max(int(store.num_frames[position]), 1)
+    joints = store.padded(position, frames)  # (C, T, V, M)
+    seen = _seen(joints, store.layout)  # (T, V, M)
+    across, up = project(joints, store.layout)
+    across = across - across[:, store.layout.center, :1][:, None]
+    left, right = _extent(across[seen])
+    bottom, top = _extent(up[seen])
+    across = across - (left + right) / 2
+    height = top - bottom
+    width = 1.08 * max(right - left, height / 6, 1e-3)
+    count = int(np.clip(ROW_SHAPE * height / width, *POSES))
+    times = np.linspace(0, frames - 1, min(count, frames)).round().astype(int)
+    first = int(seen.any(axis=(0, 1)).argmax())
+    for place, time in enumerate(times):
+        for body in np.flatnonzero(seen[time].any(axis=0)):
+            pose = np.stack([across[time, :, body] + place * width, up[time, :, body]], axis=-1)
+            color = INK if body == first else GRAY
+            _draw_pose(axes, pose, seen[time, :, body], store.layout, color)
+            if weights is not None and colors is not None:
+                _draw_weights(axes, pose, seen[time, :, body], weights[body], colors)
+        below = bottom - 0.06 * height
+        axes.text(place * width, below, f"{time}", ha="center", va="top", fontsize=6.5, color=GRAY)
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.55 * width, (len(times) - 0.45) * width)
+    axes.set_anchor("W")
+    axes.axis("off")
+    action = store.class_names[int(store.labels[position])]
+    axes.set_title(f"{action}   ({name})", loc="left", fontsize=8.5)
+
+
+def _extent(values: Points) -> tuple[float, float]:
+    """Return the least and the greatest value; a recording without any has none."""
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+
+
+def project(joints: Points, layout: SkeletonLayout) -> tuple[Points, Points]:
+    """Return how far right and how far up each joint is drawn.
+
+    Up is the axis along which the spine lies, right the one along which the shoulders do; an
+    image's y points down.
+
+    Args:
+        joints: (C, T, V, M).
+        layout: of the skeleton.
+
+    Returns:
+        Two arrays (T, V, M).
+    """
+    if layout.rotate_z is None or layout.rotate_x is None:
+        return joints[0], -joints[1]
+    up, up_sign = _main_axis(joints, layout.rotate_z)
+    across, across_sign = _main_axis(np.delete(joints, up, axis=0), layout.rotate_x)
+    rest = [axis for axis in range(3) if axis != up]
+    return across_sign * joints[rest[across]], up_sign * joints[up]
+
+
+def _main_axis(joints: Points, bone: tuple[int, int]) -> tuple[int, float]:
+    """Return the axis along which a bone lies most in the first frame, and its direction."""
+    vector = joints[:, 0, bone[1], 0] - joints[:, 0, bone[0], 0]
+    axis = int(np.abs(vector).argmax())
+    return axis, 1.0 if vector[axis] >= 0 else -1.0
+
+
+def _seen(joints: Points, layout: SkeletonLayout) -> npt.NDArray[np.bool_]:
+    """Return which joints (T, V, M) were seen, of (C, T, V, M).
+
+    A body that is not in a frame is 0 everywhere in it; an image's joint of confidence 0 was not
+    seen.
+    """
+    present = np.asarray(joints.any(axis=(0, 2)))[:, None].repeat(joints.shape[2], axis=1)
+    if layout.rotate_z is None and len(joints) > 2:
+        return np.asarray(present & (joints[2] > 0))
+    return present
+
+
+def _draw_pose(
+    axes: Axes, pose: Points, visible: npt.NDArray[np.bool_], layout: SkeletonLayout, color: str
+) -> None:
+    bones = [(pose[a], pose[b]) for a, b in layout.edges if visible[a] and visible[b]]
+    axes.add_collection(LineCollection(bones, colors=color, linewidths=1.1, capstyle="round"))
+    axes.scatter(pose[visible, 0], pose[visible, 1], s=DOT, color=color, zorder=3)
+
+
+def _draw_weights(
+    axes: Axes,
+    pose: Points,
+    visible: npt.NDArray[np.bool_],
+    weights: Points,
+    colors: ScalarMappable,
+) -> None:
+    """Draw each joint the larger, and in a color the farther along, the more it weighs."""
+    shares = np.asarray(colors.norm(weights[visible]))
+    shades = colors.to_rgba(weights[visible])
+    axes.scatter(pose[visible, 0], pose[visible, 1], s=DOT * (1 + 5 * shares), c=shades, zorder=4)

@@ -1,0 +1,108 @@
+"""Skeletons over time with both networks' scores (the paper's Figures 1 and 6)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dualhead.data.store import Store
+from dualhead.report.figures.inputs import Inputs, model_title
+from dualhead.report.figures.poses import draw_poses
+from dualhead.report.figures.style import BLUE, RED, new_figure, shorten
+from dualhead.runs.scores import Scores, softmax
+
+SAMPLES = 4
+Points = npt.NDArray[np.float32]
+
+
+class Shown(NamedTuple):
+    """One recording of the figure."""
+
+    name: str
+    label: int
+    confused: int
+    probabilities: dict[str, tuple[float, float]]  # network -> of the label, of the confused class
+
+
+def strips(inputs: Inputs) -> Figure:
+    """Draw recordings on which ours is surer than the baseline, with both networks' scores."""
+    with Store(inputs.store()) as store:
+        shown = _choose(inputs)
+        figure = new_figure(1.25 * len(shown) + 0.1)
+        rows = figure.subplots(len(shown), 2, width_ratios=(2.6, 1), squeeze=False)
+        for (left, right), sample in zip(rows, shown, strict=True):
+            draw_poses(left, store, sample.name)
+            _draw_scores(right, sample, store.class_names)
+    return figure
+
+
+def _choose(inputs: Inputs) -> list[Shown]:
+    """Return the samples on which the label's score gains most, of different classes."""
+    ours = _probabilities(inputs.scores(inputs.cell("variant"), "strips")[0])
+    baseline = inputs.cell("baseline")
+    both = {model_title(inputs.choice["variant"]): ours}
+    if baseline in inputs.benchmark_cells():
+        theirs = _probabilities(inputs.scores(baseline, "strips")[0])
+        both = {model_title(inputs.choice["baseline"]): theirs} | both
+    first = next(iter(both.values()))
+    chosen: dict[int, Shown] = {}
+    for name in _by_gain(ours, first):
+        label = ours.labels[name]
+        if label not in chosen and len(chosen) < SAMPLES:
+            others = first.values[name].copy()
+            others[label] = -1
+            confused = int(others.argmax())
+            pairs = {
+                title: (float(table.values[name][label]), float(table.values[name][confused]))
+                for title, table in both.items()
+            }
+            chosen[label] = Shown(name, label, confused, pairs)
+    return list(chosen.values())
+
+
+class _Table(NamedTuple):
+    labels: dict[str, int]
+    values: dict[str, Points]
+
+
+def _probabilities(scores: Scores) -> _Table:
+    """Return label and probabilities of each sample; logits are brought to probabilities."""
+    values = scores.values
+    if not np.allclose(values.sum(axis=1), 1, atol=1e-3):
+        values = softmax(values)
+    labels = dict(zip(scores.names, scores.labels.tolist(), strict=True))
+    return _Table(labels, dict(zip(scores.names, values, strict=True)))
+
+
+def _by_gain(ours: _Table, baseline: _Table) -> list[str]:
+    """Return the samples sorted: first those that ours alone gets right, then by gain."""
+
+    def rank(name: str) -> tuple[bool, float]:
+        label = ours.labels[name]
+        right, before = (int(table.values[name].argmax()) == label for table in (ours, baseline))
+        gain = float(ours.values[name][label] - baseline.values[name][label])
+        sure = gain if ours is not baseline else float(ours.values[name][label])
+        return not (right and not before), -sure
+
+    return sorted(ours.labels, key=rank)
+
+
+def _draw_scores(axes: Axes, sample: Shown, names: list[str]) -> None:
+    """Draw the label's and the confused class's probability by each network."""
+    titles = list(sample.probabilities)
+    for row, title in enumerate(titles):
+        for offset, value, color, hatch in zip(
+            (0.2, -0.2), sample.probabilities[title], (BLUE, RED), ("", "////"), strict=True
+        ):
+            place = len(titles) - 1 - row + offset
+            axes.barh(place, value, 0.36, color=color, hatch=hatch, edgecolor="white", linewidth=0)
+            axes.text(value + 0.02, place, f"{value:.2f}", va="center", fontsize=7)
+    axes.set_yticks(range(len(titles)), titles[::-1])
+    axes.set(xlim=(0, 1.18), xticks=[0, 0.5, 1])
+    axes.set_title(f"true: {shorten(names[sample.label], 26)}", color=BLUE, fontsize=8, loc="left")
+    wrong = f"confused: {shorten(names[sample.confused], 26)}"
+    axes.set_xlabel(wrong, color=RED, fontsize=8, loc="left")

@@ -1,0 +1,118 @@
+"""The PDF: tables, figures, data and provenance of a workspace, set by Typst."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import typst
+
+from dualhead.files import replacing
+from dualhead.params import Settings, read_yaml
+from dualhead.report import captions
+from dualhead.report.pdf import content, passport, provenance
+from dualhead.report.pdf.markdown import blocks
+from dualhead.report.pdf.runs import read_runs
+
+
+def build_report(
+    grid: Settings,
+    *,
+    results: Path,
+    stores: Path,
+    tables: Path,
+    figures: Path,
+    template: Path,
+    published: Path,
+    bibliography: Path,
+    deviations: Path | None,
+    output: Path,
+    title: str,
+) -> None:
+    """Set the report of a workspace.
+
+    Args:
+        grid: the content of grid.json.
+        results: the folder that holds runs/ and ensembles/.
+        stores: the folder of stores, with the CSVs of what was dropped.
+        tables: the folder of tables (CSV).
+        figures: the folder of figures (PDF).
+        template: report.typ.
+        published: published.yaml.
+        bibliography: references.bib.
+        deviations: a Markdown text of what differs from the paper; None if there is none.
+        output: the PDF to write.
+        title: of the workspace.
+
+    Raises:
+        ValueError: if a table is missing, a result is not what its address says, or Typst fails.
+    """
+    numbers = read_yaml(published)
+    everything = _content(grid, results, stores, _read_tables(grid, tables), numbers)
+    everything |= {"title": title, "figures": _figures(grid, figures, numbers)}
+    text = deviations.read_text(encoding="utf-8") if deviations and deviations.is_file() else ""
+    everything["deviations"] = blocks(text)
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        shutil.copyfile(template, root / "report.typ")
+        shutil.copyfile(bibliography, root / "references.bib")
+        for figure in everything["figures"]:
+            shutil.copyfile(figures / f"{figure['name']}.pdf", root / f"{figure['name']}.pdf")
+        (root / "content.json").write_text(json.dumps(everything, allow_nan=False), "utf-8")
+        _set(root / "report.typ", template, output)
+
+
+def _set(source: Path, template: Path, output: Path) -> None:
+    """Compile; without system fonts and date, so that the same content gives the same bytes."""
+    try:
+        with replacing(output) as temporary:
+            typst.compile(
+                source, output=temporary, root=source.parent, format="pdf", ignore_system_fonts=True
+            )
+    except typst.TypstError as error:
+        raise ValueError(f"{template}: Typst cannot set it: {error}") from error
+
+
+def _read_tables(grid: Settings, folder: Path) -> dict[str, pd.DataFrame]:
+    missing = [name for name in grid["tables"] if not (folder / f"{name}.csv").is_file()]
+    if missing:
+        raise ValueError(f"{folder}: no {missing[0]}.csv; write it with `dualhead table` first")
+    return {name: pd.read_csv(folder / f"{name}.csv") for name in grid["tables"]}
+
+
+def _content(
+    grid: Settings, results: Path, stores: Path, tables: content.Tables, published: Settings
+) -> Settings:
+    """Return everything that the template prints, but for title, figures and deviations."""
+    runs = read_runs(grid, results)
+    data = passport.passports(grid, stores)
+    about_the_field = content.concerns_the_paper(grid, runs)
+    return {
+        "names": captions.names(grid, published),
+        "warnings": [*content.warnings(grid, runs), *passport.warnings(data)],
+        "overview": content.overview(grid, runs, published),
+        "main": content.main_table(tables),
+        "has-published": content.has_published(tables),
+        "verdicts": content.verdicts(tables),
+        "tables": content.printed_tables(tables, published),
+        "steps": content.steps(tables),
+        "field": content.field(published) if about_the_field else None,
+        "data": data,
+        "settings": provenance.settings_tables(grid, runs),
+        "cost": provenance.cost_table(grid, runs, published),
+        "provenance": provenance.provenance(runs),
+        "ensembles": provenance.ensembles(grid, results),
+        "protocol": grid["protocol"],
+    }
+
+
+def _figures(grid: Settings, folder: Path, published: Settings) -> list[Settings]:
+    """Return the figures that have been drawn, with their captions."""
+    return [
+        {"name": name, "caption": captions.figure_caption(grid, name, published)}
+        for name in captions.CAPTIONS
+        if (folder / f"{name}.pdf").is_file()
+    ]

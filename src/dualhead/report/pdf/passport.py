@@ -1,0 +1,190 @@
+"""The page about the data: what is in each store, how it is split, what was left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualhead.data.leakage import copies, copies_text, refuse_overlap, same_content
+from dualhead.data.store import Integers, Store
+from dualhead.params import Settings
+from dualhead.params import address as address_of
+from dualhead.report.pdf.runs import table
+
+REASONS = 12  # that are listed; the CSV beside the store has every row
+
+
+def passports(grid: Settings, stores: Path) -> list[Settings]:
+    """Return what there is to say of each store that exists.
+
+    Raises:
+        ValueError: for a store made with other settings, or with a split that its dataset does not
+            define so.
+    """
+    found = []
+    for address, entry in grid["stores"].items():
+        path = stores / f"{address}.h5"
+        if path.is_file():
+            with Store(path) as store:
+                _refuse_other_settings(store, entry)
+                for split in store.splits:
+                    refuse_overlap(store, split)
+                found.append(_passport(store, address, entry))
+    return found
+
+
+def warnings(found: Sequence[Settings]) -> list[Settings]:
+    """Return what the first page must say of the data: test samples that were trained on."""
+    texts = [f"{one['title']}, {text}" for one in found for text in one["copies"]]
+    if not texts:
+        return []
+    text = "; ".join(texts) + ". The raw files hold them so."
+    return [{"title": "Test samples are in training, under other names.", "text": text}]
+
+
+def _refuse_other_settings(store: Store, entry: Settings) -> None:
+    """Refuse a store that does not say what the grid says of it; `recipe` is the code's, not its."""
+    found, expected = (
+        {key: value for key, value in settings.items() if key != "recipe"}
+        for settings in (store.attributes["settings"], entry["prepare"])
+    )
+    if store.attributes["dataset"] != entry["kind"] or address_of(found) != address_of(expected):
+        raise ValueError(
+            f"{store.path}: a store made with other settings: expected {entry['kind']} prepared "
+            f"with {expected}, found {store.attributes['dataset']} with {found}; remove it and rerun"
+        )
+
+
+def _passport(store: Store, address: str, entry: Settings) -> Settings:
+    dropped = store.path.with_name(f"{address}.dropped.csv")
+    groups = same_content(store)
+    copied = _copies(store, groups)
+    return {
+        "title": f"{entry['dataset']} ({address})",
+        "facts": [*_facts(store, entry), ["Same content twice", _twice(groups, copied)]],
+        "splits": _splits(store),
+        "copies": copied,
+        "dropped": _dropped(dropped),
+    }
+
+
+def _facts(store: Store, entry: Settings) -> list[list[str]]:
+    frames = store.num_frames
+    bodies = [sum(len(rows) > 0 for rows in store.bodies(place)) for place in range(len(store))]
+    shares = [f"{np.mean(np.equal(bodies, count)):.1%} with {count}" for count in np.unique(bodies)]
+    low, middle, high = (int(value) for value in np.quantile(frames, (0, 0.5, 1)))
+    attributes = store.attributes
+    return [
+        ["Samples", f"{len(store):,} of {store.num_classes} classes"],
+        ["Recorded", _recorded(store)],
+        ["Frames", f"{int(frames.sum()):,}; {low} to {high} a recording, median {middle}"],
+        ["Bodies", ", ".join(shares)],
+        [
+            "Skeleton",
+            f"{store.layout.name}, {store.layout.num_joints} joints, {attributes['units']}",
+        ],
+        ["Preparation", _words(attributes["settings"])],
+        [
+            "Shorter recordings",
+            {"loop": "are looped", "zero": "are padded with zeros"}[str(attributes["padding"])],
+        ],
+        ["Complete", "no, a subset" if attributes["partial"] else _complete(entry)],
+        ["Raw data", _raw(entry)],
+        ["Fingerprint", str(attributes["fingerprint"])[:16]],
+    ]
+
+
+def _recorded(store: Store) -> str:
+    """Return `40 subjects, 3 cameras, 17 setups`, as far as the dataset tells them."""
+    counts = {name: len(np.unique(values)) for name, values in store.meta.items()}
+    return ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
+
+
+def _copies(store: Store, groups: Sequence[Sequence[int]]) -> list[str]:
+    """Return a sentence for each split that tests on the content of training samples."""
+    texts = []
+    for name, part in sorted(store.splits.items()):
+        if copied := copies(groups, part):
+            text = copies_text(store.names, copied, int((part == 0).sum()))
+            texts.append(f"{name}: {text}")
+    return texts
+
+
+def _twice(groups: Sequence[Sequence[int]], copied: Sequence[str]) -> str:
+    if not groups:
+        return "none"
+    count = sum(map(len, groups))
+    return "; ".join([f"{count:,} samples under two names or more", *copied])
+
+
+def _raw(entry: Settings) -> str:
+    if entry["synthesize"]:
+        return "generated: " + _words(entry["synthesize"])
+    return ", ".join(Path(path).name for path in entry["raw"])
+
+
+def _complete(entry: Settings) -> str:
+    return "generated" if entry["kind"] == "synthetic" else "yes, with the published counts"
+
+
+def _words(settings: Settings) -> str:
+    """Return settings as `denoise energy, normalize rotate`."""
+    known = {key: value for key, value in settings.items() if key != "recipe"}
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in known.items())
+
+
+def _splits(store: Store) -> Settings:
+    """Return train and test counts of each split, and what they do not share."""
+    rows = []
+    for name in sorted(store.splits):
+        train, test = store.split(name)
+        both = len(train) + len(test)
+        classes = len(np.unique(store.labels[test]))
+        rows.append(
+            [
+                name,
+                f"{len(train):,}",
+                f"{len(test):,}",
+                f"{both:,}",
+                classes,
+                _disjoint(store, train, test),
+            ]
+        )
+    columns = [("Split", "left"), ("Train", "right"), ("Test", "right"), ("Together", "right")]
+    return table(
+        [*columns, ("Classes in test", "right"), ("Train and test share no", "left")], rows
+    )
+
+
+def _disjoint(store: Store, train: Integers, test: Integers) -> str:
+    """Return the columns whose values are different in training and test samples."""
+    apart = [
+        column
+        for column, values in store.meta.items()
+        if len(np.unique(values)) > 1 and not np.intersect1d(values[train], values[test]).size
+    ]
+    return ", ".join(["sample", *apart])
+
+
+def _dropped(path: Path) -> Settings | None:
+    """Return how many samples and bodies were left out for each reason, with an example."""
+    if not path.is_file():
+        return None
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if rows.empty:
+        return None
+    lines = []
+    for reason, group in sorted(rows.groupby("reason"), key=lambda pair: -len(pair[1]))[:REASONS]:
+        bodies = int((group["body"] != "").sum())
+        example = f"{group['name'].iloc[0]}: {group['detail'].iloc[0]}"
+        lines.append([str(reason).replace("_", " "), len(group) - bodies, bodies, example])
+    columns = [
+        ("Reason", "left"),
+        ("Samples", "right"),
+        ("Bodies", "right"),
+        ("For example", "left"),
+    ]
+    return table(columns, lines)

@@ -1,0 +1,106 @@
+"""Which published numbers belong to a workspace's benchmarks: lookups in published.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from dualhead.params import Settings
+
+if TYPE_CHECKING:
+    from dualhead.report.results import Cell
+
+STREAM_TITLES = {
+    "two_stream": "two streams",
+    "two_stream_fitted": "two streams, fitted weights",
+    "four_stream": "four streams",
+    "four_stream_weighted": "four streams, 0.6 and 0.4",
+    "four_stream_fitted": "four streams, fitted weights",
+}
+
+
+def stream_title(stream: str) -> str:
+    """Return `joint stream`, `four streams` and the like."""
+    return STREAM_TITLES.get(stream, f"{stream.replace('_', ' ')} stream")
+
+
+def benchmark_key(grid: Settings, benchmark: str) -> str:
+    """Return the kind and split by which published.yaml knows a benchmark: `ntu60/xsub`."""
+    entry = grid["benchmarks"][benchmark]
+    return f"{grid['datasets'][entry['dataset']]['kind']}/{entry['split']}"
+
+
+def benchmark_title(grid: Settings, benchmark: str, published: Settings) -> str:
+    """Return `NTU RGB+D 60 X-sub`, or the benchmark's own name if published.yaml has no other."""
+    known = published["benchmarks"].get(benchmark_key(grid, benchmark))
+    return f"{known['dataset']} {known['split']}" if known else benchmark.replace("_", " ")
+
+
+def published_num_test(grid: Settings, benchmark: str, published: Settings) -> int | None:
+    """Return how many test samples a complete benchmark has; None if that is not known."""
+    known = published["benchmarks"].get(benchmark_key(grid, benchmark), {})
+    return int(known["num_test"]) if known.get("num_test") else None
+
+
+def is_partial(grid: Settings, benchmark: str) -> bool:
+    """Return whether a benchmark's dataset may lack samples."""
+    dataset = grid["benchmarks"][benchmark]["dataset"]
+    return bool(grid["datasets"][dataset].get("partial", False))
+
+
+def methods(published: Settings, first: Settings | None) -> list[Settings]:
+    """Return every published method once, with its numbers of all tables; `first` table's first."""
+    merged: dict[str, Settings] = {}
+    tables = [*([first] if first else []), *published["tables"].values()]
+    for method in chain(*(table.get("methods", ()) for table in tables)):
+        known = merged.setdefault(method["label"], dict(method))
+        for metric in ("top1", "top5"):
+            known[metric] = {**known.get(metric, {}), **method.get(metric, {})}
+    return list(merged.values())
+
+
+def published_cell(grid: Settings, cell: Cell, metric: str, published: Settings) -> float:
+    """Return the published accuracy of one of our cells; nan if there is none."""
+    for table in published["tables"].values():
+        entry = table.get("ours", {}).get(cell.variant, {}).get(cell.stream, {})
+        if number := entry.get(metric, {}).get(benchmark_key(grid, cell.benchmark)):
+            return float(number)
+    return float("nan")
+
+
+def published_comparison(grid: Settings, name: str, published: Settings) -> Settings | None:
+    """Return the published comparison that covers this table's benchmarks."""
+    keys = {benchmark_key(grid, item) for item in grid["tables"][name]["benchmarks"]}
+    for table in published["tables"].values():
+        covered: set[str] = set().union(*(method["top1"] for method in table.get("methods", ())))
+        if keys <= covered:
+            return dict(table)
+    return None
+
+
+def published_ablation(
+    grid: Settings, name: str, published: Settings
+) -> tuple[Settings | None, bool]:
+    """Return the published ablation with these rows, and whether its benchmark is the same.
+
+    A table of the same name may leave rows of the published one out.
+    """
+    table = grid["tables"][name]
+    named = published["tables"].get(name, {})
+    for source in (named, *published["tables"].values()):
+        rows = _rows(source, table["rows"], may_lack=source is named)
+        if rows:
+            here = (benchmark_key(grid, table["benchmark"]), table["stream"])
+            return {**source, "rows": rows}, here == (source["benchmark"], source["stream"])
+    return None, False
+
+
+def _rows(source: Settings, variants: Sequence[str], *, may_lack: bool) -> list[Settings]:
+    """Return the published rows of these variants; empty if it is another table."""
+    rows: list[Settings] = source.get("rows", [])
+    if [row["variant"] for row in rows] == variants:
+        return rows
+    first = {row["variant"]: row for row in reversed(rows)}
+    is_part = may_lack and set(variants) <= set(first)
+    return [first[variant] for variant in variants] if is_part else []

@@ -1,0 +1,211 @@
+"""What the runs of a grid measured: the readings that tables, figures and the report share.
+
+A cell is (benchmark, variant, stream); it has one result per seed, a run's or an ensemble's. A
+result that is not the one its address names is refused, so that no swapped file becomes a number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhead.params import Settings
+from dualhead.runs.metrics import accuracies, label_ranks
+from dualhead.runs.scores import (
+    IDENTITY,
+    Scores,
+    address_of,
+    identity_of,
+    read_scores,
+    refuse_foreign,
+)
+
+SELECTIONS = ("last", "best_on_validation", "best_on_test")
+SAME_ACCURACY = 1e-3  # points within which metrics.json and scores.h5 must agree
+
+
+class Cell(NamedTuple):
+    """One number of a table, whatever the seed."""
+
+    benchmark: str
+    variant: str
+    stream: str
+
+    def __str__(self) -> str:
+        """Return its name: `ntu60_xsub/dualhead/joint`."""
+        return "/".join(self)
+
+
+class Result(NamedTuple):
+    """One run or ensemble that has been measured."""
+
+    seed: str
+    address: str  # below results: runs/... or ensembles/...
+    fusion: str  # softmax or logits: which of both scores counts
+    metrics: Settings
+
+    def accuracy(self, metric: str, selection: str = "last", head: str = "fusion") -> float:
+        """Return one accuracy in percent; nan where that head or selection does not exist."""
+        scores = self.metrics.get(selection, {}).get(head, {})
+        return float(scores.get(self.fusion, {}).get(metric, float("nan")))
+
+
+def cells(grid: Settings) -> list[Cell]:
+    """Return every cell that the tables ask for, once each, in their order."""
+    named = (Cell(cell["benchmark"], cell["variant"], cell["stream"]) for cell in grid["cells"])
+    return list(dict.fromkeys(named))
+
+
+def addresses(grid: Settings, cell: Cell) -> dict[str, str]:
+    """Return seed -> address of one cell; empty if no table asks for it."""
+    for entry in grid["cells"]:
+        if (entry["benchmark"], entry["variant"], entry["stream"]) == cell:
+            return dict(entry["seeds"])
+    return {}
+
+
+def read_results(grid: Settings, results: Path, cell: Cell) -> list[Result]:
+    """Return the results of a cell that exist, by seed.
+
+    Raises:
+        ValueError: for a metrics.json that is another cell's.
+    """
+    found = [
+        read_result(grid, results, address, cell, seed)
+        for seed, address in addresses(grid, cell).items()
+    ]
+    return [result for result in found if result]
+
+
+def read_result(
+    grid: Settings, results: Path, address: str, cell: Cell, seed: str
+) -> Result | None:
+    """Return what one run or ensemble measured; None if it has not been made.
+
+    Raises:
+        ValueError: if its metrics.json is another cell's.
+    """
+    path = results / address / "metrics.json"
+    if not path.is_file():
+        return None
+    return Result(seed, address, fusion_of(grid, address), _read_metrics(path, cell, seed))
+
+
+def fusion_of(grid: Settings, address: str) -> str:
+    """Return which fusion counts for a run or an ensemble."""
+    kind, _, identity = address.partition("/")
+    fusion = grid["fusion"][identity] if kind == "runs" else grid[kind][identity]["fusion"]
+    return str(fusion)
+
+
+def _read_metrics(path: Path, cell: Cell, seed: str) -> Settings:
+    try:
+        metrics: Settings = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}: not valid JSON ({error}); delete its folder and rerun"
+        ) from error
+    address = address_of(path)
+    expected = dict(zip(IDENTITY, (*cell, seed), strict=False)) | address
+    found = address | identity_of(
+        metrics
+    )  # one written before addresses were does not know its own
+    if found != expected:
+        raise ValueError(
+            f"{path}: expected the result of {_named(expected)}, found that of {_named(found)}; "
+            "it was copied or swapped: delete its folder and rerun"
+        )
+    return metrics
+
+
+def _named(identity: Mapping[str, str]) -> str:
+    """Return `ntu60_xsub/dualhead/joint seed 1 (3f2a91c4)`."""
+    benchmark, variant, stream, seed, address = (identity.get(key, "?") for key in IDENTITY)
+    return f"{benchmark}/{variant}/{stream} seed {seed} ({address})"
+
+
+def selections_of(metrics: Settings) -> list[str]:
+    """Return the selections that a metrics.json has accuracies of, `last` first."""
+    return [key for key, value in metrics.items() if isinstance(value, dict) and "fusion" in value]
+
+
+def runs_of(grid: Settings, cell: Cell) -> Iterator[tuple[str, Settings]]:
+    """Yield the address and settings of each run behind a cell; an ensemble has several."""
+    for address in addresses(grid, cell).values():
+        for member in members_of(grid, address):
+            yield member, grid["runs"][member]
+
+
+def members_of(grid: Settings, address: str) -> list[str]:
+    """Return the runs that an ensemble sums; of a run, itself."""
+    kind, _, identity = address.partition("/")
+    return list(grid[kind][identity]["members"].values()) if kind == "ensembles" else [identity]
+
+
+def read_result_scores(results: Path, result: Result, selection: str = "last") -> Scores:
+    """Return the fused scores of one result, after checking that its metrics are of these scores.
+
+    Raises:
+        ValueError: if the scores do not have the accuracies that metrics.json states.
+    """
+    path = results / result.address / "scores.h5"
+    refuse_foreign(path, result.metrics)
+    scores = read_scores(path, selection, "fusion", result.fusion)
+    refuse_duplicates(scores.names, path)
+    measured = accuracies(scores.values, scores.labels)
+    for metric, value in measured.items():
+        stated = result.accuracy(metric, selection)
+        if not abs(value - stated) < SAME_ACCURACY:
+            raise ValueError(
+                f"{path}: its scores give {selection} {metric} {value:.2f} % but metrics.json "
+                f"beside it says {stated:.2f} %; one of both was edited or is another run's: "
+                "delete the folder and rerun"
+            )
+    return scores
+
+
+def check_result(results: Path, result: Result) -> bool:
+    """Return whether the scores are there to check a result with; refuse one that is not theirs.
+
+    Raises:
+        ValueError: if a stated accuracy is not that of the scores, or these are another run's.
+    """
+    if not (results / result.address / "scores.h5").is_file():
+        return False
+    for selection in selections_of(result.metrics):
+        read_result_scores(results, result, selection)
+    return True
+
+
+def refuse_duplicates(names: Sequence[str], where: Path) -> None:
+    """Raise ValueError if a sample id stands twice."""
+    if len(set(names)) != len(names):
+        twice = next(name for name, later in pairwise(sorted(names)) if name == later)
+        raise ValueError(f"{where}: sample {twice} is there twice; evaluate it again")
+
+
+def read_correct(results: Path, found: Sequence[Result]) -> tuple[list[str], npt.NDArray[np.bool_]]:
+    """Return the test samples, sorted, and where each result is right: (seeds, samples)."""
+    scored = [read_result_scores(results, result) for result in found]
+    names = sorted(scored[0].names)
+    for result, scores in zip(found, scored, strict=True):
+        refuse_other_samples(names, scores.names, results / result.address)
+    orders = [np.argsort(scores.names) for scores in scored]
+    right = [label_ranks(scores.values, scores.labels) < 1 for scores in scored]
+    return names, np.array([row[order] for row, order in zip(right, orders, strict=True)])
+
+
+def refuse_other_samples(expected: Sequence[str], found: Sequence[str], where: Path) -> None:
+    """Raise ValueError unless both name the same samples, in any order."""
+    if set(expected) != set(found) or len(expected) != len(found):
+        differing = sorted(set(expected) ^ set(found))[:3]
+        raise ValueError(
+            f"{where}: scored on {len(found)} samples, compared with a result on {len(expected)}, "
+            f"which differ: {', '.join(differing)}; evaluate both on one store and split"
+        )

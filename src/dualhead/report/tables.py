@@ -1,0 +1,275 @@
+"""Tables of ours beside the published numbers, and the summaries that DVC compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dualhead.files import replacing, write_json
+from dualhead.params import Settings
+from dualhead.report import statistics
+from dualhead.report.captions import table_caption
+from dualhead.report.published import (
+    benchmark_key,
+    benchmark_title,
+    is_partial,
+    methods,
+    published_ablation,
+    published_cell,
+    published_comparison,
+    published_num_test,
+)
+from dualhead.report.results import (
+    Cell,
+    Result,
+    cells,
+    check_result,
+    read_correct,
+    read_results,
+    refuse_other_samples,
+)
+from dualhead.report.text import latex_text, markdown_text
+
+COLUMNS = (
+    *("table", "title", "kind", "row", "group", "label", "publisher", "citation", "ours"),
+    *("benchmark", "column", "metric", "paper", "num_seeds", "mean", "std", "low", "high"),
+    *("difference", "verdict", "best_on_validation", "best_on_test", "num_test"),
+    *(
+        "parameters_paper",
+        "parameters",
+        "gmacs",
+        "reference",
+        "step_paper",
+        "step",
+        "step_low",
+        "step_high",
+        "step_p",
+    ),
+    *("step_test", "seeds_needed"),
+)
+"""Of every table's CSV. A step is the difference from the reference row, paired if it is ours."""
+METRICS = {"top1": "Top-1", "top5": "Top-5", "mean_class": "Mean class"}
+STREAMS = {
+    **{"joint": "Js", "bone": "Bs", "joint_motion": "JMs", "bone_motion": "BMs"},
+    **{"two_stream": "2s", "two_stream_fitted": "2s fitted", "four_stream": "4s"},
+    **{"four_stream_weighted": "4s weighted", "four_stream_fitted": "4s fitted"},
+}
+BOOTSTRAP_SEED = 0
+NAN = float("nan")
+
+
+def build_table(grid: Settings, name: str, results: Path, published: Settings) -> pd.DataFrame:
+    """Return one table: a row of the frame for each row, benchmark and metric of the table.
+
+    Args:
+        grid: the content of grid.json.
+        name: a key of its `tables`.
+        results: the folder that holds runs/ and ensembles/.
+        published: the content of published.yaml.
+
+    Raises:
+        ValueError: if the grid has no such table, or a result is not what its address says.
+    """
+    if name not in grid["tables"]:
+        raise ValueError(f"table {name!r}: not in params.yaml, which has {sorted(grid['tables'])}")
+    kind = grid["tables"][name]["kind"]
+    names = {"table": name, "kind": kind, "title": table_caption(grid, name, published)}
+    build = _comparison if kind == "comparison" else _ablation
+    rows = [names | row for row in build(grid, name, results, published)]
+    return pd.DataFrame(rows, columns=[*COLUMNS])
+
+
+def write_table(frame: pd.DataFrame, *, csv: Path, markdown: Path, latex: Path) -> None:
+    """Write one table: CSV for machines, Markdown and LaTeX (booktabs) to paste."""
+    for path, text in (
+        (csv, frame.round(6).to_csv(index=False, lineterminator="\n")),
+        (markdown, markdown_text(frame)),
+        (latex, latex_text(frame)),
+    ):
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+# --- comparison: every published method, then our streams ------------------------------
+
+
+def _comparison(grid: Settings, name: str, results: Path, published: Settings) -> Iterator[Row]:
+    table = grid["tables"][name]
+    metrics = table.get("metrics", ["top1"])
+    columns = [
+        (benchmark, metric, _column(grid, benchmark, metric if len(metrics) > 1 else "", published))
+        for benchmark in table["benchmarks"]
+        for metric in metrics
+    ]
+    source = published_comparison(grid, name, published)
+    if table.get("published", True):
+        yield from _published_rows(grid, columns, methods(published, source))
+    for variant in table.get("variants") or [table.get("variant", "dualhead")]:
+        for stream in table["streams"]:
+            label = f"{STREAMS.get(stream, stream)} {published['variants'].get(variant, variant)}"
+            for benchmark, metric, column in columns:
+                cell = Cell(benchmark, variant, stream)
+                row = {"row": f"{variant}/{stream}", "label": f"{label} (ours)", "column": column}
+                paper = published_cell(grid, cell, metric, published)
+                yield row | _measured(grid, results, cell, metric, paper)
+
+
+Row = Settings
+Columns = Sequence[tuple[str, str, str]]
+"""Benchmark, metric, and the title of the column group where that number stands."""
+
+
+def _column(grid: Settings, benchmark: str, metric: str, published: Settings) -> str:
+    title = benchmark_title(grid, benchmark, published)
+    return f"{title}, {METRICS.get(metric, metric)}" if metric else title
+
+
+def _published_rows(grid: Settings, columns: Columns, entries: Sequence[Settings]) -> Iterator[Row]:
+    for method in entries:
+        numbers = [
+            method.get(metric, {}).get(benchmark_key(grid, benchmark), NAN)
+            for benchmark, metric, _ in columns
+        ]
+        if np.isnan(numbers).all():
+            continue
+        names = {key: method[key] for key in ("label", "publisher", "citation")}
+        for (benchmark, metric, column), number in zip(columns, numbers, strict=True):
+            where = {"benchmark": benchmark, "metric": metric, "column": column}
+            yield {"row": method["label"], "ours": False, "paper": number} | names | where
+
+
+# --- ablation: variants of one network -------------------------------------------------
+
+
+def _ablation(grid: Settings, name: str, results: Path, published: Settings) -> Iterator[Row]:
+    table = grid["tables"][name]
+    entries = _ablation_entries(grid, name, published)
+    reference = reference_variant(grid, name)
+    of_reference = next(entry for entry in entries if entry["variant"] == reference)
+    column = _column(grid, table["benchmark"], "", published)
+    num_samples = published_num_test(grid, table["benchmark"], published)
+    for entry in entries:
+        cell = Cell(table["benchmark"], entry["variant"], table["stream"])
+        row = {"row": entry["variant"], "label": entry["label"], "group": entry.get("group")}
+        row |= {"column": column, "parameters_paper": entry.get("parameters", NAN)}
+        row |= _measured(grid, results, cell, "top1", entry["top1"])
+        if entry["variant"] != reference:
+            row |= {"reference": reference, "step_paper": entry["top1"] - of_reference["top1"]}
+            row |= _step(grid, results, cell, cell._replace(variant=reference))
+            row |= {"seeds_needed": _seeds_needed(row, num_samples)}
+        yield row
+
+
+def reference_variant(grid: Settings, name: str) -> str:
+    """Return the variant that the others of an ablation are compared with: ours, or the first."""
+    rows, ours = grid["tables"][name]["rows"], grid["figures"].get("variant")
+    return str(ours if ours in rows else rows[0])
+
+
+def _ablation_entries(grid: Settings, name: str, published: Settings) -> list[Settings]:
+    """Return variant, label, group and the published numbers of each row."""
+    source, same_benchmark = published_ablation(grid, name, published)
+    if source and same_benchmark:
+        return list(source["rows"])
+    unknown = {"top1": NAN, "parameters": NAN}
+    if source:
+        return [entry | unknown for entry in source["rows"]]
+    labels = published["variants"]
+    return [
+        {"variant": variant, "label": labels.get(variant, variant.replace("_", " "))} | unknown
+        for variant in grid["tables"][name]["rows"]
+    ]
+
+
+def _step(grid: Settings, results: Path, cell: Cell, reference: Cell) -> Row:
+    """Return our difference between two variants, paired on the same test samples."""
+    first, second = read_results(grid, results, cell), read_results(grid, results, reference)
+    if not first or not second:
+        return {}
+    names, right = read_correct(results, first)
+    other_names, other_right = read_correct(results, second)
+    refuse_other_samples(names, other_names, results / first[0].address)
+    step = statistics.compare(right, other_right, np.random.default_rng(BOOTSTRAP_SEED))
+    row = {"step": step.difference, "step_low": step.low, "step_high": step.high}
+    return row | {"step_p": step.p_value, "step_test": step.test}
+
+
+def _seeds_needed(row: Row, num_samples: int | None) -> int | None:
+    """Return how many seeds the published step would need, or ours where none is published."""
+    step = row["step_paper"] if not np.isnan(row["step_paper"]) else row.get("step", NAN)
+    samples = row.get("num_test", num_samples)
+    if np.isnan(step) or not samples:
+        return None
+    accuracy: float = row["mean"] if "mean" in row else row["paper"]
+    guess = statistics.assumed_std(accuracy, samples)
+    std = row.get("std", NAN)
+    return statistics.seeds_needed(step, std if std > 0 else guess)
+
+
+# --- one number ------------------------------------------------------------------------
+
+
+def _measured(grid: Settings, results: Path, cell: Cell, metric: str, paper: float) -> Row:
+    """Return what we measured for one cell, beside the paper's value (nan where there is none)."""
+    row: Row = {"ours": True, "benchmark": cell.benchmark, "metric": metric, "paper": paper}
+    found = read_results(grid, results, cell)
+    if not found:
+        return row | {"num_seeds": 0, "verdict": statistics.NOT_RUN}
+    for result in found:
+        check_result(results, result)
+    num_test = int(found[0].metrics["num_test"])
+    spread = statistics.spread([result.accuracy(metric) for result in found], num_test)
+    row |= spread._asdict() | {"difference": spread.mean - paper, "num_test": num_test}
+    row |= {key: found[0].metrics.get(key) for key in ("parameters", "gmacs")}
+    for selection in ("best_on_validation", "best_on_test"):
+        row[selection] = float(np.mean([result.accuracy(metric, selection) for result in found]))
+    if not np.isnan(paper):
+        partial = is_partial(grid, cell.benchmark)
+        verdict = statistics.verdict(spread, paper, num_test)
+        row["verdict"] = statistics.NOT_COMPARABLE if partial else verdict
+    return row
+
+
+# --- for DVC ---------------------------------------------------------------------------
+
+
+def write_summary(grid: Settings, results: Path, output: Path) -> None:
+    """Write `summary` as JSON."""
+    write_json(output, summary(grid, results))
+
+
+def write_curves(grid: Settings, results: Path, output: Path) -> None:
+    """Write `curves` as CSV."""
+    with replacing(output) as temporary:
+        curves(grid, results).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def summary(grid: Settings, results: Path) -> Settings:
+    """Return benchmark -> variant -> stream -> mean accuracies over seeds, of what has been run."""
+    tree: Settings = {}
+    for cell in cells(grid):
+        if found := read_results(grid, results, cell):
+            branch = tree.setdefault(cell.benchmark, {}).setdefault(cell.variant, {})
+            branch[cell.stream] = _means(found) | {"seeds": len(found)}
+    return tree
+
+
+def _means(found: Sequence[Result]) -> Settings:
+    means = {
+        metric: float(np.mean([result.accuracy(metric) for result in found])) for metric in METRICS
+    }
+    return {metric: round(mean, 4) for metric, mean in means.items() if not np.isnan(mean)}
+
+
+def curves(grid: Settings, results: Path) -> pd.DataFrame:
+    """Return the history of every run that exists, one below the other, for `dvc plots`."""
+    frames = []
+    for run, settings in grid["runs"].items():
+        path = results / "runs" / run / "history.csv"
+        if path.is_file():
+            names = {key: settings[key] for key in ("benchmark", "variant", "modality", "seed")}
+            frames.append(pd.read_csv(path).assign(run=run, **names))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

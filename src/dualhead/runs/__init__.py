@@ -1,0 +1,1 @@
+"""Stores to trained and scored networks, and ensembles of them."""

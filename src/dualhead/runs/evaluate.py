@@ -1,0 +1,210 @@
+"""Evaluation: every test sample's scores under every choice of weights, and how good they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dualhead.data.store import Store
+from dualhead.files import write_json
+from dualhead.models.checkpoint import load, load_checkpoint
+from dualhead.models.dualhead import DualHead
+from dualhead.params import Settings, address
+from dualhead.progress import progress
+from dualhead.runs.inference import (
+    autocast,
+    choose_device,
+    infer,
+    memory_error,
+    precision,
+    use_cpu,
+)
+from dualhead.runs.loader import (
+    Split,
+    check_store,
+    frame_numbers,
+    load_split,
+    make_batch,
+    split_positions,
+    test_batches,
+)
+from dualhead.runs.scores import (
+    VALIDATION,
+    Attention,
+    Heads,
+    Scored,
+    Selection,
+    fuse_heads,
+    measure,
+    write_classes,
+    write_scores,
+)
+
+
+def evaluate(
+    checkpoint: Path,
+    store: Path,
+    *,
+    scores: Path,
+    metrics: Path,
+    classes: Path,
+    device: str,
+    batch_size: int,
+    threads: int | None = None,
+) -> None:
+    """Score the test split with a run's checkpoint; write scores, metrics and classes.
+
+    Where the run held subjects out, these are scored as well, by the weights of the last epoch.
+
+    Args:
+        checkpoint: as `dualhead train` wrote it; every selection in it is scored.
+        store: the dataset that it was trained on.
+        scores: the score file to write.
+        metrics: the metrics.json to write.
+        classes: the classes.csv to write.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        batch_size: samples in memory at once.
+        threads: of torch on the CPU; None leaves torch's own choice.
+
+    Raises:
+        ValueError: if the store is not the one that the run was configured for.
+    """
+    use_cpu(threads)
+    content = _own_checkpoint(checkpoint)
+    config: Settings = content["config"]
+    where = choose_device(device)
+    with Store(store) as source:
+        check_store(source, config, store)
+        refuse_other_data(content["training"], source, checkpoint)
+        _check_network(content, source, checkpoint, store)
+        positions = split_positions(source, config)
+        test = load_split(source, positions.test, where)
+        validation = positions.validation
+        held_out = load_split(source, validation, where) if len(validation) else None
+        subjects = source.meta["subject"][validation].tolist() if held_out else []
+        class_names = source.class_names
+    epochs = {name: entry["epoch"] for name, entry in content["selections"].items()}
+    on_test = _score(checkpoint, test, config, epochs, batch_size)
+    last = {"last": epochs["last"]}
+    on_held_out = _score(checkpoint, held_out, config, last, batch_size) if held_out else None
+    maps = _attend(load(checkpoint, "last", where), test, config)
+    names, labels, selections = on_test
+    facts = _facts(config, content["training"], len(test), len(class_names))
+    write_scores(
+        *(scores, names, labels, class_names, selections),
+        validation=on_held_out,
+        attention=maps,
+        identity=facts,
+    )
+    write_classes(classes, selections=selections, labels=labels, class_names=class_names)
+    if on_held_out:
+        facts |= {VALIDATION: _held_out_facts(on_held_out, subjects)}
+    write_json(metrics, {**facts, **measure(selections, labels)})
+
+
+def _own_checkpoint(path: Path) -> Settings:
+    """Return what a run's checkpoint holds; converted weights are refused."""
+    content = load_checkpoint(path)
+    if "split" not in content["config"]:
+        raise ValueError(
+            f"{path}: it names no benchmark, as converted weights do; use `dualhead predict`"
+        )
+    return content
+
+
+def _held_out_facts(scored: Scored, subjects: list[int]) -> Settings:
+    """Return who was held out, how many samples that are, and how good `last` is on them."""
+    who: Settings = {"subjects": sorted(set(subjects)), "samples": len(scored.names)}
+    return who | measure(scored.selections, scored.labels)
+
+
+def _score(
+    checkpoint: Path, split: Split, config: Settings, epochs: dict[str, int], batch_size: int
+) -> Scored:
+    """Return the scores of each selection; weights of one epoch are the same and scored once."""
+    scored: dict[int, Heads] = {}
+    for name, epoch in epochs.items():
+        if epoch not in scored:
+            model = load(checkpoint, name, split.device)
+            scored[epoch] = score_split(model, split, config, batch_size)
+    selections = {name: Selection(epoch, scored[epoch]) for name, epoch in epochs.items()}
+    return Scored(split.names, split.labels.numpy(), selections)
+
+
+def score_split(model: nn.Module, split: Split, config: Settings, batch_size: int) -> Heads:
+    """Return logits and softmax of each head and of their fusion, (n, classes) each.
+
+    The network is put in eval mode.
+    """
+    batches = test_batches(split, batch_size, modality=config["modality"], settings=config["input"])
+    count = -(-len(split) // batch_size)
+    shown = progress(batches, total=count, label="scores", unit="batches")
+    name = config["train"]["precision"]
+    advice = f"lower hardware.evaluate_batch_size, now {batch_size}; it changes no result"
+    with memory_error(split.device, advice), precision(name), autocast(name, split.device):
+        return fuse_heads(infer(model, shown), config["evaluate"]["fusion_weight"])
+
+
+def _attend(model: nn.Module, split: Split, config: Settings) -> Attention | None:
+    """Return how a network attends to each class's first test recording; None if it does not."""
+    if not (isinstance(model, DualHead) and (model.attend_frames or model.attend_joints)):
+        return None
+    first = np.unique(split.labels.numpy(), return_index=True)[1]
+    index, settings = torch.from_numpy(first), config["input"]
+    maps: dict[str, list[Tensor]] = {}
+    with precision("fp32"):
+        for one in torch.split(index, 1):  # together they would take the memory of a training step
+            batch = make_batch(
+                split, one, modality=config["modality"], settings=settings, generator=None
+            )
+            for name, values in model.attention(batch).items():
+                maps.setdefault(name, []).append(values.float().cpu())
+    names = [split.names[position] for position in first]
+    tables = {name: torch.cat(values).numpy() for name, values in maps.items()}
+    return Attention(names, frame_numbers(split, index, settings).numpy(), tables)
+
+
+def _check_network(content: Settings, source: Store, checkpoint: Path, store: Path) -> None:
+    found = source.layout.name, source.num_classes
+    expected = content["layout"], content["num_classes"]
+    if found != expected:
+        raise ValueError(
+            f"{store}: a store of {found[0]} with {found[1]} classes, but {checkpoint} is for "
+            f"{expected[0]} with {expected[1]}; give the store it was trained on"
+        )
+
+
+def refuse_other_data(training: Settings, source: Store, checkpoint: Path) -> None:
+    """Refuse a store that was prepared otherwise than the one a network was trained on.
+
+    Raises:
+        ValueError: naming the settings that differ; a checkpoint that does not know them passes.
+    """
+    trained = training.get("data", {}).get("settings")
+    found = source.attributes["settings"]
+    if trained is not None and address(trained) != address(found):
+        raise ValueError(
+            f"{source.path}: a store made with other settings, {found}, than that which {checkpoint} "
+            f"was trained on, {trained}; prepare it as that one was"
+        )
+
+
+def _facts(config: Settings, training: Settings, num_test: int, num_classes: int) -> Settings:
+    """Return what heads metrics.json: which run, and what its training cost."""
+    same = ("parameters", "gmacs", "device", "peak_memory_mb", "final_loss", "git", "versions")
+    return {
+        "benchmark": config["benchmark"],
+        "variant": config["variant"],
+        "stream": config["modality"],
+        "seed": config["seed"],
+        "address": address(config),
+        "num_test": num_test,
+        "num_classes": num_classes,
+        "train_seconds": training["seconds"],
+        "train_samples_per_second": training["samples_per_second"],
+        "data": training.get("data", {}),
+        **{key: training[key] for key in same},
+    }

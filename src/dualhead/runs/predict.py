@@ -1,0 +1,70 @@
+"""What a network takes recordings for, as a table that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dualhead.data.store import Store
+from dualhead.files import write_csv
+from dualhead.models.checkpoint import load, load_checkpoint
+from dualhead.params import Settings
+from dualhead.runs.evaluate import refuse_other_data, score_split
+from dualhead.runs.inference import choose_device
+from dualhead.runs.loader import load_split
+
+HEADER = ("name", "label", "predicted", "class_name", "probability", "top5")
+BATCH_SIZE = 16
+
+
+def predict(checkpoint: Path, store: Path, output: Path, *, device: str) -> None:
+    """Score every recording of a store with a checkpoint's last weights; write a CSV.
+
+    Its columns are the sample id, the label if there is one, the best class and its name, its
+    probability (of the fused softmax), and the five best as `class:probability`.
+
+    Args:
+        checkpoint: as `dualhead train` or `dualhead convert-weights` wrote it.
+        store: of any dataset with the same skeleton; labels may be absent (-1).
+        output: the CSV to write.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+
+    Raises:
+        ValueError: if the store's skeleton, number of bodies or preparation is not the network's.
+    """
+    where = choose_device(device)
+    content = load_checkpoint(checkpoint)
+    config: Settings = content["config"]
+    with Store(store) as source:
+        found = source.layout.name, source.max_bodies
+        expected = content["layout"], config["max_bodies"]
+        if found != expected:
+            raise ValueError(
+                f"{store}: skeletons of layout {found[0]}, at most {found[1]} bodies; {checkpoint} "
+                f"expects {expected[0]}, {expected[1]}; prepare them as that network's were"
+            )
+        refuse_other_data(content["training"], source, checkpoint)
+        split = load_split(source, np.arange(len(source.names)), where)
+        class_names = source.class_names
+    heads = score_split(load(checkpoint, device=where), split, config, BATCH_SIZE)
+    labels = split.labels.numpy()
+    scores = heads["fusion"]["softmax"]
+    write_csv(output, HEADER, _rows(split.names, labels, scores, class_names))
+
+
+def _rows(
+    names: Sequence[str],
+    labels: npt.NDArray[np.int64],
+    scores: npt.NDArray[np.float32],
+    class_names: Sequence[str],
+) -> Iterator[tuple[object, ...]]:
+    """Yield a row a sample; class names only where they are as many as the network's classes."""
+    named = len(class_names) == scores.shape[1]
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    for name, label, row, order in zip(names, labels.tolist(), scores, best.tolist(), strict=True):
+        top = " ".join(f"{index}:{row[index]:.4f}" for index in order)
+        shown = class_names[order[0]] if named else ""
+        yield name, label if label >= 0 else "", order[0], shown, f"{row[order[0]]:.4f}", top

@@ -1,0 +1,1 @@
+"""The workspace: rules, recovery after a crash, GPUs, status and garbage."""

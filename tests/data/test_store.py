@@ -1,0 +1,330 @@
+"""The store: what is written comes back, padded exactly, in bounded memory, whole or not at all."""
+
+import fcntl
+import json
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+
+from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.layout import LAYOUTS
+
+SHAPE = (25, 3)
+SPLITS = {"xsub": lambda meta: (meta["subject"] % 2).astype(np.int8)}
+
+
+def header(**changes):
+    plain = {
+        "dataset": "synthetic",
+        "layout": LAYOUTS["ntu25"],
+        "class_names": ("wave", "sit", "jump"),
+        "padding": "loop",
+        "max_bodies": 2,
+        "units": "meters",
+        "settings": {"denoise": "energy", "recipe": 1},
+        "partial": True,
+        "fingerprint": "abc",
+        "counts": lambda: {"kept": 5},
+    }
+    return Header(**(plain | changes))
+
+
+def body(length, value=None, shape=SHAPE):
+    rng = np.random.default_rng(length)
+    rows = (
+        rng.standard_normal((length, *shape)) if value is None else np.full((length, *shape), value)
+    )
+    return rows.astype(np.float32)
+
+
+def records():
+    """Return none, one and two bodies, an absent first one, and one longer than the padding."""
+    return [
+        Record("S1", 0, {"subject": 1}, (body(7),), 7),
+        Record("S2", 1, {"subject": 2}, (body(5), body(3)), 5),
+        Record("S3", 2, {"subject": 3}, (), 4),
+        Record("S4", 0, {"subject": 4}, (body(0), body(2)), 2),
+        Record("S5", 1, {"subject": 5}, (body(310), body(0)), 310),
+    ]
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "folder" / "store.h5"
+    write_store(path, records(), header=header(), splits=SPLITS)
+    return path
+
+
+def slowly_padded(record, num_frames, padding):
+    """Fill the authors' array frame by frame."""
+    joints = np.zeros((3, num_frames, 25, 2), np.float32)
+    for slot, rows in enumerate(record.bodies):
+        for frame in range(num_frames):
+            if len(rows) and (padding == "loop" or frame < len(rows)):
+                joints[:, frame, :, slot] = rows[frame % len(rows)].T
+    return joints
+
+
+def test_everything_comes_back_as_it_was_written(path):
+    with Store(path) as store:
+        assert store.names == ["S1", "S2", "S3", "S4", "S5"]
+        assert store.labels.tolist() == [0, 1, 2, 0, 1]
+        assert store.num_frames.tolist() == [7, 5, 4, 2, 310]
+        assert store.meta["subject"].tolist() == [1, 2, 3, 4, 5]
+        assert store.layout == LAYOUTS["ntu25"]
+        assert (store.num_classes, store.class_names) == (3, ["wave", "sit", "jump"])
+        assert (store.max_bodies, len(store)) == (2, 5)
+
+
+def test_attributes_are_python_values(path):
+    attributes = Store(path).attributes
+    assert attributes["schema"] == 1
+    assert attributes["partial"] is True
+    assert attributes["settings"] == {"denoise": "energy", "recipe": 1}
+    assert attributes["counts"] == {"kept": 5}
+    assert json.loads(json.dumps(attributes)) == attributes
+
+
+def test_the_file_has_the_documented_schema(path):
+    with h5py.File(path) as file:
+        found = {}
+        file.visititems(
+            lambda name, item: (
+                found.update({name: (item.dtype.str, item.shape)})
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+        assert h5py.check_string_dtype(file["names"].dtype) is not None
+        assert file["joints"].chunks is None, "contiguous, so that it can be mapped"
+    names = found.pop("names")
+    assert names[1] == (5,)
+    assert found == {
+        "labels": ("<i2", (5,)),
+        "num_frames": ("<i4", (5,)),
+        "sample_start": ("<i8", (6,)),
+        "body/start": ("<i8", (6,)),
+        "body/length": ("<i4", (6,)),
+        "joints": ("<f4", (7 + 5 + 3 + 2 + 310, 25, 3)),
+        "splits/xsub": ("|i1", (5,)),
+        "meta/subject": ("<i2", (5,)),
+    }
+
+
+@pytest.mark.parametrize("padding", ["loop", "zero"])
+@pytest.mark.parametrize("num_frames", [1, 6, 300, 400])
+def test_padded_is_the_authors_array(tmp_path, padding, num_frames):
+    path = tmp_path / "store.h5"
+    write_store(path, records(), header=header(padding=padding), splits=SPLITS)
+    store = Store(path)
+    for position, record in enumerate(records()):
+        expected = slowly_padded(record, num_frames, padding)
+        found = store.padded(record.name, num_frames)
+        assert np.array_equal(expected, found)
+        assert np.array_equal(expected, store.padded(position, num_frames))
+        assert found.flags.c_contiguous and found.dtype == np.float32 and found.flags.writeable
+
+
+def test_padded_has_300_frames_unless_told_otherwise(path):
+    assert Store(path).padded("S1").shape == (3, 300, 25, 2)
+
+
+@pytest.mark.parametrize("name", ["S2", "S2.skeleton", "S2.json", "/some/folder/S2.skeleton"])
+def test_a_sample_is_found_under_the_authors_names_too(path, name):
+    assert Store(path).position(name) == 1
+
+
+@pytest.mark.parametrize("positions", [[0, 1, 2, 3, 4], [4, 1, 1], [2], [], [3, 0]])
+def test_ragged_gives_the_same_rows_as_one_sample_after_the_other(path, positions):
+    store = Store(path)
+    rows, starts, lengths, num_frames = store.ragged(positions)
+    assert starts.shape == lengths.shape == (len(positions), 2)
+    assert num_frames.tolist() == [records()[position].num_frames for position in positions]
+    assert len(rows) == lengths.sum()
+    for index, position in enumerate(positions):
+        bodies = [*records()[position].bodies, body(0), body(0)][:2]
+        for slot, expected in enumerate(bodies):
+            start, length = starts[index, slot], lengths[index, slot]
+            assert np.array_equal(expected, rows[start : start + length])
+
+
+def test_mapped_rows_are_those_of_ragged(path):
+    store = Store(path)
+    rows, starts, lengths, num_frames = store.ragged([1, 3])
+    every, their_starts, their_lengths, theirs = store.mapped([1, 3])
+    assert np.array_equal(lengths, their_lengths) and np.array_equal(num_frames, theirs)
+    for start, their_start, length in zip(
+        starts.flat, their_starts.flat, lengths.flat, strict=True
+    ):
+        assert np.array_equal(
+            rows[start : start + length], every[their_start : their_start + length]
+        )
+    assert not every.flags.writeable
+
+
+def test_splits_are_positions_of_training_and_test_samples(path):
+    train, test = Store(path).split("xsub")
+    assert (train.tolist(), test.tolist()) == ([0, 2, 4], [1, 3])
+
+
+def test_an_unknown_split_names_the_known_ones(path):
+    with pytest.raises(ValueError, match="no split 'xview'; it has xsub"):
+        Store(path).split("xview")
+
+
+def test_an_unknown_sample_is_refused(path):
+    with pytest.raises(ValueError, match=r"no sample 'S9' among its 5: S1, S2, S3"):
+        Store(path).padded("S9")
+
+
+def test_a_missing_store_says_how_to_make_it(tmp_path):
+    with pytest.raises(ValueError, match=r"no such store\. Make it with `dualhead prepare"):
+        Store(tmp_path / "store.h5")
+
+
+def test_something_else_is_not_taken_for_a_store(tmp_path):
+    path = tmp_path / "store.h5"
+    path.write_text("name,label\n")
+    with pytest.raises(ValueError, match="expected a store"):
+        Store(path)
+    path.unlink()
+    h5py.File(path, "w").close()
+    with pytest.raises(ValueError, match="no store: it has no attribute `schema`"):
+        Store(path)
+
+
+def test_another_schema_is_refused(path):
+    with h5py.File(path, "a") as file:
+        file.attrs["schema"] = 7
+    with pytest.raises(ValueError, match="expected schema 1, found 7"):
+        Store(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_store_that_was_cut_short_is_refused(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ValueError, match="a part of one"):
+        Store(path)
+
+
+def test_a_store_without_any_body_can_be_read(tmp_path):
+    path = tmp_path / "store.h5"
+    empty = [Record("S1", 0, {"subject": 1}, (), 3)]
+    write_store(path, empty, header=header(), splits=SPLITS)
+    assert not Store(path).padded("S1").any()
+    assert Store(path).ragged([0])[0].shape == (0, 25, 3)
+
+
+def test_records_must_be_sorted_and_of_the_layouts_shape(tmp_path):
+    path = tmp_path / "store.h5"
+    with pytest.raises(ValueError, match="S1 after S2"):
+        write_store(path, records()[1::-1], header=header(), splits=SPLITS)
+    wrong = [Record("S1", 0, {"subject": 1}, (body(3, shape=(20, 3)),), 3)]
+    with pytest.raises(ValueError, match=r"bodies of shape \(L, 25, 3\); found \[\(3, 20, 3\)\]"):
+        write_store(path, wrong, header=header(), splits=SPLITS)
+    many = [Record("S1", 0, {"subject": 1}, (body(1),) * 3, 3)]
+    with pytest.raises(ValueError, match="at most 2 bodies"):
+        write_store(path, many, header=header(), splits=SPLITS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_leaves_the_old_store_and_no_other_file(path):
+    before = path.read_bytes()
+
+    def failing():
+        yield records()[0]
+        raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        write_store(path, failing(), header=header(), splits=SPLITS)
+    assert [path] == list(path.parent.iterdir())
+    assert before == path.read_bytes()
+
+
+def test_the_same_records_make_the_same_bytes(path, tmp_path):
+    write_store(tmp_path / "again.h5", records(), header=header(), splits=SPLITS)
+    assert path.read_bytes() == (tmp_path / "again.h5").read_bytes()
+
+
+def test_a_second_writer_is_kept_out(tmp_path):
+    path = tmp_path / "store.h5"
+    with (tmp_path / ".store.h5.rows").open("wb") as rows:
+        fcntl.flock(rows, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another process is writing it"):
+            write_store(path, records(), header=header(), splits=SPLITS)
+
+
+WRITE_AND_HANG = """
+import sys, time
+from pathlib import Path
+from tests.data.test_store import *
+
+def slow():
+    yield records()[0]
+    print("writing", flush=True)
+    time.sleep(60)
+
+write_store(Path(sys.argv[1]), slow(), header=header(), splits=SPLITS)
+"""
+
+
+def test_a_killed_writer_leaves_no_store_and_does_not_block_the_next(tmp_path, root):
+    path = tmp_path / "store.h5"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITE_AND_HANG, path], stdout=subprocess.PIPE, cwd=root
+    )
+    assert writer.stdout.readline() == b"writing\n"
+    writer.kill()
+    writer.wait()
+    assert not path.exists()
+    write_store(path, records(), header=header(), splits=SPLITS)
+    assert [path] == list(tmp_path.iterdir()), "what the killed one left is gone"
+
+
+def test_memory_does_not_grow_with_the_store(tmp_path):
+    def many():
+        for index in range(400):
+            yield Record(f"S{index:04d}", 0, {"subject": 1}, (body(300, 1.0),), 300)
+
+    size = 400 * 300 * 25 * 3 * 4
+    tracemalloc.start()
+    write_store(tmp_path / "store.h5", many(), header=header(), splits=SPLITS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (tmp_path / "store.h5").stat().st_size > size
+    assert peak < 0.25 * size
+
+
+def test_single_samples_are_read_faster_than_any_training_asks(tmp_path):
+    count = 500
+    samples = [
+        Record(f"S{index:04d}", 0, {"subject": 1}, (body(75, 1.0),), 75) for index in range(count)
+    ]
+    write_store(tmp_path / "store.h5", samples, header=header(), splits=SPLITS)
+    store, order = Store(tmp_path / "store.h5"), np.random.default_rng(0).permutation(count)
+    begin = time.process_time()
+    for position in order:
+        store.padded(int(position))
+    rate = count / (time.process_time() - begin)
+    assert rate > 2000, "30,000/s on a quiet core; the goal is 10,000"
+
+
+def test_the_store_is_much_smaller_than_padded_arrays(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = [
+        Record(f"S{index:04d}", 0, {"subject": 1}, tuple(body(n, 1.0) for n in lengths), lengths[0])
+        for index, lengths in enumerate(
+            (int(frames),) * (1 + (index % 5 == 0))  # two bodies in a fifth of the recordings
+            for index, frames in enumerate(rng.integers(40, 140, 300))
+        )
+    ]
+    path = tmp_path / "store.h5"
+    write_store(path, samples, header=header(), splits=SPLITS)
+    padded = len(samples) * 3 * 300 * 25 * 2 * 4
+    assert path.stat().st_size < padded / 4.5

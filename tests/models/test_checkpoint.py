@@ -1,0 +1,197 @@
+"""Checkpoints: what is written is read back whole, published weights fit or are refused by name."""
+
+import pytest
+import torch
+
+from dualhead.models.checkpoint import convert_weights, load, load_checkpoint, save_checkpoint
+from tests.models.test_models import CLASSES, build_pair, make_input, small_settings
+
+EXTRA = {"variant": "tiny", "modality": "joint", "max_bodies": 2}
+
+
+@pytest.fixture
+def pair():
+    return build_pair("dualhead", frames=9)
+
+
+@pytest.fixture
+def saved(pair, tmp_path):
+    """Return a checkpoint of two epochs."""
+    _, model, _ = pair
+    path = tmp_path / "checkpoint.pt"
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    other = {name: tensor * 1.5 for name, tensor in weights.items()}
+    save_checkpoint(
+        path,
+        config={**EXTRA, "model": {"name": "dualhead", **small_settings("dualhead")}},
+        layout="ntu25",
+        num_classes=CLASSES,
+        selections={
+            "last": {"epoch": 2, "model": weights},
+            "best_on_test": {"epoch": 1, "model": other},
+        },
+        training={"seconds": 1.5},
+    )
+    return path
+
+
+def test_load_returns_the_network_in_eval_mode(pair, saved):
+    model = load(saved)
+    assert not model.training
+    assert (model.layout.name, model.config["variant"]) == ("ntu25", "tiny")
+    x = make_input(pair[2])
+    with torch.no_grad():
+        torch.testing.assert_close(model.double()(x), pair[1].eval()(x), rtol=1e-5, atol=1e-5)
+
+
+def test_load_takes_a_selection(saved):
+    last, best = load(saved), load(saved, "best_on_test")
+    assert torch.equal(1.5 * last.classify_fine.weight, best.classify_fine.weight)
+
+
+def test_load_leaves_the_random_state_alone(saved):
+    before = torch.random.get_rng_state()
+    load(saved)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_load_names_the_selections_that_there_are(saved):
+    with pytest.raises(ValueError, match="no selection 'first'; there are last, best_on_test"):
+        load(saved, "first")
+
+
+def test_load_checkpoint_returns_all_that_was_saved(saved):
+    content = load_checkpoint(saved)
+    assert {"format", "config", "layout", "num_classes", "selections", "training"} == content.keys()
+    assert (CLASSES, {"seconds": 1.5}) == (content["num_classes"], content["training"])
+
+
+def test_a_checkpoint_needs_no_trust(saved):
+    assert torch.load(saved, weights_only=True)["format"] == 1
+
+
+def test_nothing_but_the_checkpoint_is_left_behind(saved):
+    assert [saved] == list(saved.parent.iterdir())
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"absent\.pt: no such file"):
+        load(tmp_path / "absent.pt")
+
+
+def test_a_truncated_file_is_named(saved):
+    saved.write_bytes(saved.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: expected tensors"):
+        load(saved)
+
+
+def test_a_bare_state_dict_is_no_checkpoint(pair, tmp_path):
+    torch.save(pair[0].state_dict(), tmp_path / "bare.pt")
+    with pytest.raises(ValueError, match="convert-weights"):
+        load(tmp_path / "bare.pt")
+
+
+def test_weights_that_do_not_fit_the_settings_are_refused(saved):
+    content = load_checkpoint(saved)
+    content["config"]["model"]["gcn_scales"] = 3
+    torch.save(content, saved)
+    with pytest.raises(ValueError, match="do not fit"):
+        load(saved)
+
+
+def convert(weights, tmp_path, *, model="dualhead", layout="ntu25", num_classes=CLASSES):
+    torch.save(weights, tmp_path / "weights.pt")
+    output = tmp_path / "converted.pt"
+    convert_weights(
+        tmp_path / "weights.pt", output, model=model, layout=layout, num_classes=num_classes
+    )
+    return output
+
+
+@pytest.mark.parametrize("wrap", ["plain", "module", "state_dict"])
+@pytest.mark.parametrize(
+    ("variant", "layout"),
+    [
+        ("dualhead", "ntu25"),
+        ("ms_g3d", "ntu25"),
+        ("ms_g3d", "openpose18"),
+        ("dualhead", "kinect20"),
+        ("no_attention", "ntu25"),
+        ("coarse_g3d_0", "ntu25"),
+        ("self_spatial", "ntu25"),
+    ],
+)
+def test_published_weights_give_the_same_logits(variant, layout, wrap, tmp_path):
+    reference, _, shape = build_pair(variant, layout=layout, frames=9)
+    weights = reference.state_dict()
+    if wrap != "plain":
+        weights = {f"module.{name}": tensor for name, tensor in weights.items()}
+    if wrap == "state_dict":
+        weights = {"epoch": 3, "state_dict": weights}
+    name = "ms_g3d" if variant == "ms_g3d" else "dualhead"
+    model = load(convert(weights, tmp_path, model=name, layout=layout)).double()
+    x = make_input(shape)
+    with torch.no_grad():
+        expected, actual = reference.float().double().eval()(x), model(x)
+    for head, logits in expected.items():
+        torch.testing.assert_close(actual[head], logits, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["dualhead", "coarse_g3d_2", "self_temporal", "ms_g3d"])
+def test_settings_are_read_off_the_shapes(variant, tmp_path):
+    name = "ms_g3d" if variant == "ms_g3d" else "dualhead"
+    reference, _, _ = build_pair(variant)
+    found = load_checkpoint(convert(reference.state_dict(), tmp_path, model=name))["config"][
+        "model"
+    ]
+    expected = {"name": name, **small_settings(variant)}
+    if variant == "self_temporal":  # both heads look at as many channels: nothing tells them apart
+        expected["temporal_attention"] = "self"
+    assert expected == found
+
+
+def test_one_body_is_read_off_the_data_normalization(tmp_path):
+    reference, _, _ = build_pair("dualhead", bodies=1)
+    assert load_checkpoint(convert(reference.state_dict(), tmp_path))["config"]["max_bodies"] == 1
+
+
+def test_missing_weights_are_named(pair, tmp_path):
+    weights = pair[0].state_dict()
+    del weights["sgcn1.1.branches.0.3.conv.weight"]
+    with pytest.raises(ValueError, match=r"1 weights are missing: sgcn1\.1\.branches\.0\.3\.conv"):
+        convert(weights, tmp_path)
+
+
+def test_unexpected_weights_are_named(pair, tmp_path):
+    weights = {**pair[0].state_dict(), "extra.weight": torch.zeros(2)}
+    with pytest.raises(ValueError, match=r"1 weights are unexpected: extra\.weight"):
+        convert(weights, tmp_path)
+
+
+def test_another_number_of_classes_is_named(pair, tmp_path):
+    with pytest.raises(ValueError, match=r"of another shape: fc_.* instead of \(9.*--classes"):
+        convert(pair[0].state_dict(), tmp_path, num_classes=9)
+
+
+def test_another_skeleton_is_named(pair, tmp_path):
+    with pytest.raises(ValueError, match=r"weights\.pt: .* 25 joints, layout openpose18 has 18"):
+        convert(pair[0].state_dict(), tmp_path, layout="openpose18")
+
+
+def test_another_network_is_named(pair, tmp_path):
+    with pytest.raises(ValueError, match=r"weights of ms_g3d.*--model"):
+        convert(pair[0].state_dict(), tmp_path, model="ms_g3d")
+
+
+def test_what_is_no_state_dict_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected a state dict"):
+        convert([1, 2], tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 100, 5000])
+def test_a_file_that_was_cut_is_refused_in_one_line(tmp_path, length):
+    whole, cut = tmp_path / "whole.pt", tmp_path / "cut.pt"
+    torch.save({"weights": torch.zeros(5000)}, whole)
+    cut.write_bytes(whole.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"cut\.pt: expected tensors and plain values.*found: ."):
+        load_checkpoint(cut)

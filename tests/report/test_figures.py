@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from pypdf import PdfReader
+
+from dualhead.layout import LAYOUTS
+from dualhead.report.figures import FIGURES, available, draw
+from dualhead.report.figures.inputs import extremes
+from dualhead.report.figures.poses import project
+from tests.builders import fake_results
+from tests.builders.fake_results import Fake, paper_params, synthetic_params
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory) -> Fake:
+    return fake_results.build(tmp_path_factory.mktemp("synthetic"), synthetic_params(seeds=[1, 2]))
+
+
+def drawn(fake, name, folder):
+    paths = folder / f"{name}.pdf", folder / f"{name}.svg"
+    draw(name, fake.grid, fake.results, fake.stores, pdf=paths[0], svg=paths[1])
+    return paths
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_one_vector_page_with_its_fonts(name, synthetic, tmp_path):
+    pdf, svg = drawn(synthetic, name, tmp_path)
+    (page,) = PdfReader(pdf).pages
+    fonts = page["/Resources"]["/Font"].values()
+    for font in fonts:
+        (descendant,) = font.get_object()["/DescendantFonts"]
+        assert "/FontFile2" in descendant.get_object()["/FontDescriptor"]
+    assert "/Image" not in str(page["/Resources"].get("/XObject", ""))
+    assert svg.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize("name", ["class_gain", "network"])
+def test_the_same_results_give_the_same_bytes(name, synthetic, tmp_path):
+    first = [path.read_bytes() for path in drawn(synthetic, name, tmp_path)]
+    second = [path.read_bytes() for path in drawn(synthetic, name, tmp_path)]
+    assert first == second
+
+
+@pytest.mark.parametrize("name", ["class_gain", "confusion", "strips", "heads", "parameters"])
+def test_a_missing_run_is_named(name, tmp_path):
+    fake = fake_results.build(tmp_path, synthetic_params(), exists=lambda run: "/bone" in run)
+    with pytest.raises(ValueError, match=rf"{name}.*runs/synthetic_xsub/dualhead/joint/seed1-"):
+        drawn(fake, name, tmp_path)
+
+
+def test_an_unknown_figure_names_the_known_ones(synthetic, tmp_path):
+    with pytest.raises(ValueError, match=r"'pie': unknown; there are .*class_gain"):
+        drawn(synthetic, "pie", tmp_path)
+
+
+def test_every_figure_is_available_for_the_papers_grid():
+    grid = fake_results.resolve(paper_params())
+    assert list(FIGURES) == available(grid)
+
+
+def test_a_grid_without_the_baseline_has_no_gain_over_it():
+    tables = {"only": synthetic_params()["tables"]["comparison"]}
+    grid = fake_results.resolve(synthetic_params(tables=tables))
+    assert "class_gain" not in available(grid)
+    assert {"curves", "confusion", "strips", "heads"} < set(available(grid))
+
+
+def test_figures_of_an_ensemble_leave_out_what_a_single_network_has(tmp_path):
+    settings = synthetic_params()
+    settings["figures"]["stream"] = "four_stream"
+    fake = fake_results.build(tmp_path, settings)
+    assert not {"heads", "parameters", "class_gain"} & set(available(fake.grid))
+    drawn(fake, "confusion", tmp_path)
+
+
+def test_many_classes_are_shown_by_both_ends(tmp_path):
+    fake = fake_results.build(tmp_path, synthetic_params(), classes=60, num_test=240)
+    for name in ("class_gain", "heads", "confusion"):
+        drawn(fake, name, tmp_path)
+    values = np.random.default_rng(0).permutation(100).astype(float)
+    assert [*range(12), *range(88, 100)] == values[extremes(values)].tolist()
+
+
+@pytest.mark.parametrize("kind", ["kinetics", "nw_ucla"])
+def test_strips_draw_every_skeleton(kind, tmp_path):
+    settings = synthetic_params()
+    settings["datasets"]["synthetic"]["kind"] = kind
+    drawn(fake_results.build(tmp_path, settings), "strips", tmp_path)
+
+
+@pytest.mark.parametrize("up", [1, 2])
+def test_a_standing_skeleton_is_drawn_upright_whatever_its_axes(up):
+    layout = LAYOUTS["ntu25"]
+    joints = np.zeros((3, 2, layout.num_joints, 1), np.float32)
+    joints[up, :, layout.rotate_z[1]] = 1  # the spine is above the hip
+    joints[0, :, layout.rotate_x[1]] = 0.4  # the right shoulder is at the right
+    across, height = project(joints, layout)
+    assert height[0, layout.rotate_z[1], 0] == 1
+    assert across[0, layout.rotate_x[1], 0] == pytest.approx(0.4)
+
+
+def test_an_image_is_turned_upright():
+    joints = np.zeros((3, 1, 18, 1), np.float32)
+    joints[1, 0, 10] = 0.5  # an ankle, further down in the image
+    assert project(joints, LAYOUTS["openpose18"])[1][0, 10, 0] == -0.5
+
+
+def test_the_figure_of_selections_shows_held_out_subjects_where_there_are_some(synthetic, tmp_path):
+    held_out = fake_results.build(tmp_path / "held_out", fake_results.held_out_params())
+    texts = []
+    for index, fake in enumerate((synthetic, held_out)):
+        (tmp_path / str(index)).mkdir()
+        pdf, _ = drawn(fake, "selection", tmp_path / str(index))
+        texts.append(PdfReader(pdf).pages[0].extract_text())
+    for label in ("last epoch (ours)", "best epoch on the test set"):
+        assert all(label in text for text in texts)
+    assert ["held-out subjects" in text for text in texts] == [False, True]

@@ -1,0 +1,239 @@
+import json
+
+import h5py
+import numpy as np
+import pytest
+from pypdf import PdfReader
+
+from dualhead import params
+from dualhead.data.store import Store
+from dualhead.report.figures import draw
+from dualhead.report.pdf import build_report
+from dualhead.report.pdf.markdown import blocks, spans
+from dualhead.report.tables import build_table, write_table
+from tests.builders import fake_results
+from tests.builders.fake_results import Fake, paper_params, synthetic_params
+
+DEVIATIONS = """# Deviations
+| what | ours |
+|---|---|
+| `learning_rate` | **0.1** |
+
+- one
+"""
+
+
+def report(fake: Fake, root, folder, figures=("curves",)):
+    """Write tables, figures and the report of a workspace; return the PDF's path."""
+    published = root / "reports" / "published.yaml"
+    for name in fake.grid["tables"]:
+        frame = build_table(fake.grid, name, fake.results, params.read_yaml(published))
+        paths = [folder / f"{name}{suffix}" for suffix in (".csv", ".md", ".tex")]
+        write_table(frame, csv=paths[0], markdown=paths[1], latex=paths[2])
+    for name in figures:
+        paths = folder / f"{name}.pdf", folder / f"{name}.svg"
+        draw(name, fake.grid, fake.results, fake.stores, pdf=paths[0], svg=paths[1])
+    (folder / "deviations.md").write_text(DEVIATIONS)
+    build_report(
+        fake.grid,
+        results=fake.results,
+        stores=fake.stores,
+        tables=folder,
+        figures=folder,
+        template=root / "reports" / "report.typ",
+        published=published,
+        bibliography=root / "reports" / "references.bib",
+        deviations=folder / "deviations.md",
+        output=folder / "report.pdf",
+        title="a fake workspace",
+    )
+    return folder / "report.pdf"
+
+
+def texts(pdf) -> list[str]:
+    """Return the words of each page, single-spaced."""
+    return [" ".join(page.extract_text().split()) for page in PdfReader(pdf).pages]
+
+
+def headings(pdf) -> list[str]:
+    return [entry.title for entry in PdfReader(pdf).outline if not isinstance(entry, list)]
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory) -> Fake:
+    return fake_results.build(tmp_path_factory.mktemp("synthetic"), synthetic_params())
+
+
+@pytest.fixture(scope="module")
+def pdf(synthetic, root, tmp_path_factory):
+    return report(synthetic, root, tmp_path_factory.mktemp("report"))
+
+
+def test_the_first_page_says_that_the_data_is_synthetic(pdf):
+    first, *_ = texts(pdf)
+    assert "This data is synthetic." in first
+    assert "a fake workspace" in first
+    assert "4s DualHead-Net" in first
+
+
+def test_the_report_has_bookmarks_and_no_missing_character(pdf):
+    found = headings(pdf)
+    for title in ("How to read the numbers", "Figures", "Data", "Cost", "Deviations", "References"):
+        assert any(title in heading for heading in found), title
+    assert "\N{REPLACEMENT CHARACTER}" not in "".join(texts(pdf))
+
+
+def test_the_contents_can_be_clicked(pdf):
+    page = PdfReader(pdf).pages[0]
+    kinds = [note.get_object().get("/Subtype") for note in page["/Annots"]]
+    assert kinds.count("/Link") > 8
+
+
+def test_the_same_results_give_the_same_report(pdf, synthetic, root, tmp_path):
+    assert pdf.read_bytes() == report(synthetic, root, tmp_path).read_bytes()
+
+
+def test_every_run_and_what_was_left_out_is_in_the_report(pdf, synthetic):
+    everything = "".join(texts(pdf)).replace("\u200b", "")
+    for run in synthetic.grid["runs"]:
+        assert run.rsplit("-", 1)[1] in everything
+    assert "the file ends in frame 3" in everything
+    assert "learning_rate" in everything
+
+
+def test_the_papers_report_has_all_tables_whatever_was_run(root, tmp_path):
+    fake = fake_results.build(tmp_path, paper_params(), exists=lambda run: "ms_g3d" in run)
+    pdf = report(fake, root, tmp_path, figures=())
+    first, *rest = texts(pdf)
+    assert "Not everything has been run. 30 of 31 trainings" in first
+    everything = " ".join([first, *rest])
+    for number in range(1, 9):
+        assert f"the paper's Table {number}" in everything
+    assert "GCA-LSTM" in everything
+    assert "Where DualHead-Net stands" in everything
+    assert "not run" in first
+
+
+def test_a_partial_dataset_is_said_on_the_first_page(root, tmp_path):
+    settings = synthetic_params()
+    settings["datasets"]["synthetic"]["partial"] = True
+    fake = fake_results.build(tmp_path, settings)
+    assert "A dataset is partial." in texts(report(fake, root, tmp_path, figures=()))[0]
+
+
+def test_the_data_page_counts_people_cameras_and_copies(pdf):
+    everything = " ".join(texts(pdf))
+    assert "3 cameras, 1 replication, 2 setups, 3 subjects" in everything
+    assert "Same content twice none" in everything
+
+
+def test_a_test_sample_with_the_content_of_a_training_one_is_on_the_first_page(root, tmp_path):
+    fake = fake_results.build(tmp_path, synthetic_params())
+    (path,) = fake.stores.glob("*.h5")
+    with Store(path) as store:
+        places = [int(part[0]) for part in store.split("xsub")]
+        train, test = (store.names[place] for place in places)
+        starts = [store.ragged(range(place))[2].sum() for place in places]
+        length = min(len(store.bodies(place)[0]) for place in places)
+    with h5py.File(path, "r+") as file:
+        rows = file["joints"][starts[0] : starts[0] + length]
+        file["joints"][starts[1] : starts[1] + length] = rows
+        file["body/length"][sorted(places)] = length
+    first = texts(report(fake, root, tmp_path, figures=()))[0]
+    assert "Test samples are in training" in first
+    assert f"1 of 120 test samples have the content of a training one: {test} = {train}" in first
+
+
+@pytest.mark.parametrize("planted", ["settings", "splits"])
+def test_a_store_of_other_settings_or_with_a_leak_makes_no_report(root, tmp_path, planted):
+    fake = fake_results.build(tmp_path, synthetic_params())
+    (path,) = fake.stores.glob("*.h5")
+    with h5py.File(path, "r+") as file:
+        if planted == "settings":
+            settings = json.loads(file.attrs["settings"]) | {"normalize": "none"}
+            file.attrs["settings"] = json.dumps(settings)
+            expected = rf"{path.name}: a store made with other settings: .*'normalize': 'none'"
+        else:
+            part = file["splits/xset"][:]
+            part[np.flatnonzero(part == 0)[0]] = 1
+            file["splits/xset"][:] = part
+            expected = rf"{path.name}: split xset: expected no setup in both training and test"
+    with pytest.raises(ValueError, match=expected):
+        report(fake, root, tmp_path, figures=())
+
+
+def test_a_missing_table_is_named(synthetic, root, tmp_path):
+    with pytest.raises(ValueError, match=r"no comparison\.csv"):
+        build_report(
+            synthetic.grid,
+            results=synthetic.results,
+            stores=synthetic.stores,
+            tables=tmp_path,
+            figures=tmp_path,
+            template=root / "reports" / "report.typ",
+            published=root / "reports" / "published.yaml",
+            bibliography=root / "reports" / "references.bib",
+            deviations=None,
+            output=tmp_path / "report.pdf",
+            title="nothing",
+        )
+
+
+def test_a_wrong_template_is_named_and_leaves_no_file(synthetic, root, tmp_path):
+    report(synthetic, root, tmp_path, figures=())
+    (tmp_path / "report.pdf").unlink()
+    (tmp_path / "wrong.typ").write_text("#unknown-function()")
+    with pytest.raises(ValueError, match=r"wrong\.typ: Typst cannot set it"):
+        build_report(
+            synthetic.grid,
+            results=synthetic.results,
+            stores=synthetic.stores,
+            tables=tmp_path,
+            figures=tmp_path,
+            template=tmp_path / "wrong.typ",
+            published=root / "reports" / "published.yaml",
+            bibliography=root / "reports" / "references.bib",
+            deviations=None,
+            output=tmp_path / "report.pdf",
+            title="wrong",
+        )
+    assert not list(tmp_path.glob("*report.pdf*"))
+
+
+def test_markdown_spans_keep_their_kinds():
+    found = spans("use `a_b` and **c** or *d*, see [e](http://f)")
+    assert [(span["kind"], span["text"]) for span in found[:4]] == [
+        ("plain", "use "),
+        ("code", "a_b"),
+        ("plain", " and "),
+        ("strong", "c"),
+    ]
+    assert found[-1] == {"kind": "link", "text": "e", "url": "http://f"}
+
+
+def test_markdown_stars_in_formulas_are_no_emphasis():
+    assert [span["kind"] for span in spans("2 * 3 * 4 and x*y*z")] == ["plain"]
+
+
+def test_markdown_items_run_on_over_lines():
+    found = blocks("- one\n  more\n- two\n\npara\ngraph\n")
+    assert [block["text"] for block in found] == ["one more", "two", "para graph"]
+    assert [block["kind"] for block in found] == ["item", "item", "paragraph"]
+
+
+def test_markdown_tables_drop_their_rule():
+    (found,) = blocks("| a | b |\n|---|:-:|\n| 1 | x \\| y |\n")
+    assert [[cell[0]["text"] for cell in row] for row in found["rows"]] == [
+        ["a", "b"],
+        ["1", "x | y"],
+    ]
+
+
+def test_three_ways_to_choose_an_epoch_and_fitted_weights_are_reported(root, tmp_path):
+    fake = fake_results.build(tmp_path / "fake", fake_results.held_out_params())
+    pages = texts(report(fake, root, tmp_path, figures=("selection",)))
+    text = " ".join(pages)
+    assert "Best on val." in pages[0]
+    assert "How the epoch and the weights are chosen" in text
+    assert "2s fitted DualHead-Net, subjects held out" in text
+    assert "fitted on held-out subjects" in text

@@ -1,0 +1,393 @@
+import json
+import re
+import shutil
+from io import StringIO
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from dualhead import params
+from dualhead.grid import resolve
+from dualhead.report.results import Cell, addresses
+from dualhead.report.tables import build_table, curves, summary, write_summary, write_table
+from dualhead.report.text import latex_text, markdown_text, printed, show_tables
+from tests.builders import fake_results
+from tests.builders.fake_results import Fake, paper_params, synthetic_params
+
+
+@pytest.fixture(scope="session")
+def published(root):
+    return params.read_yaml(root / "reports" / "published.yaml")
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory) -> Fake:
+    """The paper's grid at three seeds, Kinetics not run."""
+    return fake_results.build(
+        tmp_path_factory.mktemp("paper"),
+        paper_params(seeds=[1, 2, 3]),
+        exists=lambda run: not run.startswith("kinetics"),
+    )
+
+
+@pytest.fixture
+def synthetic(tmp_path) -> Fake:
+    return fake_results.build(tmp_path, synthetic_params())
+
+
+def build(fake, name, published):
+    return build_table(fake.grid, name, fake.results, published)
+
+
+@pytest.mark.parametrize("name", [f"table{number}" for number in range(1, 9)])
+def test_every_table_of_the_paper_builds_before_anything_is_run(name, tmp_path, published):
+    grid = resolve(paper_params())
+    ours = build_table(grid, name, tmp_path, published).query("ours")
+    assert set(ours["verdict"]) == {"not run"}
+    assert ours["paper"].notna().all()
+    assert ours["mean"].isna().all()
+
+
+@pytest.mark.parametrize(("name", "rows"), [("table1", 25), ("table2", 16), ("table3", 15)])
+def test_a_comparison_has_every_row_of_the_papers_table_in_its_order(name, rows, paper, published):
+    (part,) = printed(build(paper, name, published))
+    assert rows == len(part.rows)
+    methods = [method["label"] for method in published["tables"][name]["methods"]]
+    assert methods == [row[0] for row in part.rows[: len(methods)]]
+
+
+def _printed_numbers(shared, first: str, last: str) -> list[str]:
+    text = next((shared / "paper").glob("*.txt")).read_text()
+    lines = text[text.index(first) : text.index(last)].splitlines()
+    return [line for line in lines if re.search(r"\d\d\.\d", line)]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("table1", "Methods Publisher NTU RGB+D 60\n", "Table 1: Comparison"),
+        ("table2", "Methods Publisher NTU RGB+D 120\n", "Table 2: Comparison"),
+        ("table3", "Methods Publisher Kinetics", "Table 3: Comparison"),
+    ],
+)
+def test_the_published_comparisons_are_the_papers(name, first, last, shared, published):
+    table = published["tables"][name]
+    entries = [(method["label"], method["publisher"], method) for method in table["methods"]] + [
+        (f"{short} DualHead-Net", "-", table["ours"]["dualhead"][stream])
+        for short, stream in zip(
+            ("Js", "Bs", "2s", "4s"),
+            ("joint", "bone", "two_stream", "four_stream"),
+            strict=True,
+        )
+    ]
+    lines = _printed_numbers(shared, first, last)
+    assert len(entries) == len(lines)
+    for (label, publisher, entry), line in zip(entries, lines, strict=True):
+        values = [*entry["top1"].values(), *entry.get("top5", {}).values()]
+        assert line.startswith(label)
+        assert f" {publisher} " in line
+        assert values == [float(number) for number in line.split()[-2:]]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("table4", "Method Params Dual head", "Table 4: Ablation"),
+        ("table5", "Channel reduction Params", "Table 5: Different"),
+        ("table6", "G3D pathways Params", "Table 6: Comparison"),
+        ("table7", "Temporal subsample Acc", "Table 7: Ablation"),
+        ("table8", "Attention type Mechanism", "Table 8: Comparison"),
+    ],
+)
+def test_the_published_ablations_are_the_papers(name, first, last, shared, published):
+    rows = published["tables"][name]["rows"]
+    lines = _printed_numbers(shared, first, last)
+    assert [row["top1"] for row in rows] == [float(line.split()[-1]) for line in lines]
+    counts = [float(found) for line in lines for found in re.findall(r"(\d\.\d)M", line)]
+    assert [row["parameters"] for row in rows if "parameters" in row] == counts
+
+
+def test_every_citation_has_an_entry(root, published):
+    entries = re.findall(r"@\w+\{(\w+),", (root / "reports" / "references.bib").read_text())
+    cited = re.findall(r'"citation": "(\w+)"', json.dumps(published))
+    assert set(cited) <= set(entries)
+    assert len(entries) == len(set(entries))
+
+
+def test_ours_is_the_mean_over_seeds_at_the_last_epoch(paper, published):
+    frame = build(paper, "table4", published).set_index("row")
+    cell = Cell("ntu60_xsub", "dualhead", "joint")
+    metrics = [
+        json.loads((paper.results / address / "metrics.json").read_text())
+        for address in addresses(paper.grid, cell).values()
+    ]
+    last = [one["last"]["fusion"]["softmax"]["top1"] for one in metrics]
+    best = [one["best_on_test"]["fusion"]["softmax"]["top1"] for one in metrics]
+    row = frame.loc["dualhead"]
+    assert np.mean(last) == pytest.approx(row["mean"])
+    assert np.std(last, ddof=1) == pytest.approx(row["std"])
+    assert np.mean(best) == pytest.approx(row["best_on_test"])
+    assert row["mean"] - 90.3 == pytest.approx(row["difference"])
+    assert row["num_seeds"] == 3
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("held_out")
+    return fake_results.build(folder, fake_results.held_out_params(seeds=[1, 2]))
+
+
+def test_the_best_on_validation_stands_between_last_and_best_on_test(held_out, published):
+    frame = build(held_out, "selection", published)
+    row = frame.set_index("row").loc["held_out/joint"]
+    cell = Cell("synthetic_xsub", "held_out", "joint")
+    best = [
+        json.loads((held_out.results / address / "metrics.json").read_text())["best_on_validation"]
+        for address in addresses(held_out.grid, cell).values()
+    ]
+    expected = np.mean([one["fusion"]["softmax"]["top1"] for one in best])
+    assert row["best_on_validation"] == pytest.approx(expected)
+    header = markdown_text(frame).splitlines()[2]
+    titles = [title.strip() for title in header.strip("|").split("|")]
+    assert [title.removeprefix("Synthetic X-sub ") for title in titles[1:]] == [
+        *("Last epoch (ours)", "95 % interval", "Best on validation", "Best on test")
+    ]
+    assert "2s fitted DualHead-Net, subjects held out (ours)" in list(frame["label"])
+
+
+def test_a_table_without_held_out_subjects_has_no_column_for_them(held_out, published):
+    frame = build(held_out, "comparison", published)
+    assert frame["best_on_validation"].isna().all()
+    assert "validation" not in markdown_text(frame)
+
+
+def test_published_rows_are_left_out_where_asked(paper, published):
+    grid = json.loads(json.dumps(paper.grid))
+    assert not build(paper, "table1", published)["ours"].all()
+    grid["tables"]["table1"]["published"] = False
+    assert build_table(grid, "table1", paper.results, published)["ours"].all()
+
+
+def test_a_step_is_the_difference_of_two_variants(paper, published):
+    frame = build(paper, "table4", published).set_index("row")
+    row = frame.loc["ms_g3d"]
+    assert row["mean"] - frame.loc["dualhead", "mean"] == pytest.approx(row["step"])
+    assert pytest.approx(row["step_paper"]) == 89.4 - 90.3
+    assert row["step_low"] < row["step"] < row["step_high"]
+    assert pd.isna(frame.loc["dualhead", "step"])
+
+
+def test_a_row_that_stands_twice_is_printed_twice(paper, published):
+    (part,) = printed(build(paper, "table8", published))
+    assert len(part.rows) == 4
+    assert part.rows[0][2:] == part.rows[2][2:]
+
+
+def test_a_workspace_without_published_numbers_shows_only_ours(synthetic, published):
+    frame = build(synthetic, "comparison", published)
+    assert frame["ours"].all()
+    assert frame["paper"].isna().all()
+    titles = [column.title for column in printed(frame)[0].columns]
+    assert titles == ["Method", "Ours", "95 % interval", "Best on test"]
+
+
+def test_a_synthetic_ablation_keeps_the_labels_but_not_the_numbers(synthetic, published):
+    frame = build(synthetic, "table4", published)
+    assert "Dual head + TA" in set(frame["label"])
+    assert frame["paper"].isna().all()
+    assert "paper" not in frame["title"].iloc[0]
+
+
+def test_another_dataset_shows_its_published_methods_but_no_verdict(tmp_path, published):
+    table = {"kind": "comparison", "benchmarks": ["nw_ucla"], "streams": ["joint"]}
+    settings = synthetic_params(
+        datasets={"nw_ucla": {"kind": "nw_ucla", "raw": ["data/raw"]}},
+        benchmarks={"nw_ucla": {"dataset": "nw_ucla", "split": "xview"}},
+        tables={"table1": table},
+        figures={"benchmark": "nw_ucla", "variant": "dualhead", "baseline": "ms_g3d"}
+        | {"stream": "joint"},
+    )
+    fake = fake_results.build(tmp_path, settings)
+    frame = build(fake, "table1", published)
+    assert {"InfoGCN", "LSTC-MDA"} < set(frame["label"])
+    assert frame["verdict"].isna().all()
+    assert [column.title for column in printed(frame)[0].columns][2] == "Published"
+
+
+def test_a_partial_dataset_gets_no_verdict(tmp_path, published):
+    settings = paper_params(tables={"table7": paper_params()["tables"]["table7"]})
+    settings["datasets"]["ntu60"]["partial"] = True
+    fake = fake_results.build(tmp_path, settings)
+    assert set(build(fake, "table7", published)["verdict"]) == {"not comparable"}
+
+
+def test_two_variants_can_stand_in_one_comparison(tmp_path, published):
+    table = {"kind": "comparison", "benchmarks": ["synthetic_xsub"], "streams": ["joint"]}
+    both = {**table, "variants": ["dualhead", "ms_g3d"]}
+    fake = fake_results.build(tmp_path, synthetic_params(tables={"both": both}))
+    rows = list(build(fake, "both", published)["row"])
+    assert rows == ["dualhead/joint", "ms_g3d/joint"]
+
+
+def test_a_swapped_metrics_file_is_refused_by_name(synthetic, published):
+    joint, bone = (
+        synthetic.results / addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", name))["1"]
+        for name in ("joint", "bone")
+    )
+    shutil.copy(bone / "metrics.json", joint / "metrics.json")
+    with pytest.raises(ValueError, match=r"expected .*dualhead/joint.*found .*dualhead/bone"):
+        build(synthetic, "comparison", published)
+
+
+def with_scores_of_the_baseline(fake):
+    """Put the baseline's score file into our run; return both runs' folders."""
+    ours, baseline = (
+        fake.results / addresses(fake.grid, Cell("synthetic_xsub", name, "joint"))["1"]
+        for name in ("dualhead", "ms_g3d")
+    )
+    shutil.copy(baseline / "scores.h5", ours / "scores.h5")
+    return ours, baseline
+
+
+def test_a_swapped_score_file_is_refused_by_name(synthetic, published):
+    ours, _ = with_scores_of_the_baseline(synthetic)
+    with pytest.raises(ValueError, match=rf"{ours.name}.*another run's"):
+        build(synthetic, "table4", published)
+
+
+def edit(path, *keys, value):
+    """Change one number of a metrics.json, as somebody with an editor could."""
+    metrics = json.loads(path.read_text())
+    entry = metrics
+    for key in keys[:-1]:
+        entry = entry[key]
+    entry[keys[-1]] = value
+    path.write_text(json.dumps(metrics))
+
+
+@pytest.mark.parametrize("selection", ["last", "best_on_test"])
+@pytest.mark.parametrize("metric", ["top1", "top5", "mean_class"])
+def test_an_edited_accuracy_is_refused_by_name(synthetic, published, selection, metric):
+    address = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "bone"))["1"]
+    path = synthetic.results / address / "metrics.json"
+    edit(path, selection, "fusion", "softmax", metric, value=99.5)
+    with pytest.raises(ValueError, match=rf"bone/seed1-.*give {selection} {metric} .*99\.50"):
+        build(synthetic, "comparison", published)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "scores.h5"])
+def test_a_file_of_the_same_cell_with_other_settings_is_refused(synthetic, published, name):
+    """The address alone tells a run of 80 epochs from one of 12."""
+    address = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "joint"))["1"]
+    path = synthetic.results / address / name
+    if name == "metrics.json":
+        edit(path, "address", value="0000000a")
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs["identity"] = file.attrs["identity"].replace(address[-8:], "0000000a")
+    with pytest.raises(ValueError, match=rf"seed1-.*{name}.*{address[-8:]}.*found.*0000000a"):
+        build(synthetic, "comparison", published)
+
+
+def test_a_swapped_score_file_is_refused_though_as_good(synthetic, published):
+    """Two seeds may well have the same accuracy; the scores say whose they are."""
+    ours, baseline = with_scores_of_the_baseline(synthetic)
+    stated = json.loads((baseline / "metrics.json").read_text())
+    for selection in ("last", "best_on_test"):
+        edit(ours / "metrics.json", selection, "fusion", value=stated[selection]["fusion"])
+    with pytest.raises(ValueError, match=r"another run's, synthetic_xsub/ms_g3d/joint"):
+        build(synthetic, "comparison", published)
+
+
+def test_a_test_sample_that_was_scored_twice_is_refused(synthetic, published):
+    address = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "joint"))["1"]
+    with h5py.File(synthetic.results / address / "scores.h5", "r+") as file:
+        first = file["names"].asstr()[0]
+        file["names"][1] = first
+    with pytest.raises(ValueError, match=rf"scores\.h5: sample {first} is there twice"):
+        build(synthetic, "comparison", published)
+
+
+def test_without_score_files_the_stated_accuracies_stand(synthetic, published):
+    for path in synthetic.results.glob("runs/*/*/*/*/scores.h5"):
+        path.unlink()
+    assert build(synthetic, "comparison", published)["mean"].notna().any()
+
+
+def test_a_damaged_metrics_file_is_named(synthetic, published):
+    cell = Cell("synthetic_xsub", "dualhead", "joint")
+    path = synthetic.results / addresses(synthetic.grid, cell)["1"] / "metrics.json"
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"metrics\.json: not valid JSON"):
+        build(synthetic, "comparison", published)
+
+
+def test_an_unknown_table_names_the_known_ones(synthetic, published):
+    with pytest.raises(ValueError, match="table4"):
+        build(synthetic, "table9", published)
+
+
+def test_the_csv_holds_what_the_frame_holds(paper, published, tmp_path):
+    frame = build(paper, "table1", published)
+    paths = {"csv": "t.csv", "markdown": "t.md", "latex": "t.tex"}
+    write_table(frame, **{key: tmp_path / name for key, name in paths.items()})
+    read = pd.read_csv(tmp_path / "t.csv")
+    assert list(read.columns) == list(frame.columns)
+    np.testing.assert_allclose(read["mean"], frame["mean"], atol=1e-6)
+    assert markdown_text(read) == markdown_text(frame)
+    assert latex_text(read) == latex_text(frame)
+
+
+def test_markdown_has_as_many_cells_in_each_row(paper, published):
+    lines = markdown_text(build(paper, "table3", published)).splitlines()
+    assert {line.count("|") for line in lines if line.startswith("|")} == {13}
+
+
+def test_latex_cites_and_escapes(paper, published):
+    text = latex_text(build(paper, "table1", published))
+    assert r"2s-AGCN~\cite{agcn} & CVPR19 & 88.5" in text
+    assert r"accuracy (\%)" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    rows = [
+        line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
+    ]
+    assert {line.count("&") for line in rows} == {11}
+
+
+def test_the_terminal_shows_ours_with_verdicts(paper, published):
+    console = Console(file=StringIO(), width=160)
+    show_tables({"table1": build(paper, "table1", published)}, console)
+    shown = console.file.getvalue()
+    assert "4s DualHead-Net" in shown
+    assert "Verdict" in shown
+    assert "GCA-LSTM" not in shown
+
+
+def test_the_summary_has_stable_names(synthetic, tmp_path):
+    found = summary(synthetic.grid, synthetic.results)
+    assert set(found["synthetic_xsub"]["dualhead"]) == {
+        "joint",
+        "bone",
+        "two_stream",
+        "four_stream",
+    }
+    assert found["synthetic_xsub"]["ms_g3d"]["joint"]["seeds"] == 1
+    write_summary(synthetic.grid, synthetic.results, tmp_path / "summary.json")
+    assert found == json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_the_curves_hold_every_epoch_of_every_run(synthetic):
+    frame = curves(synthetic.grid, synthetic.results)
+    assert len(frame) == fake_results.EPOCHS * len(synthetic.grid["runs"])
+    assert {"run", "modality", "seed", "epoch", "loss", "test_fusion_top1"} <= set(frame.columns)
+
+
+def test_the_field_never_mixes_the_inputs_of_kinetics(published):
+    inputs = published["field"]["kinetics"]
+    assert len(inputs) == 2
+    marks = {mark for row in published["field"]["methods"] for mark in row["marks"]}
+    assert marks == {"", "2nd", "unverified"}
+    assert all(row["source"] for row in published["field"]["methods"])
