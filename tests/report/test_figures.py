@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from pypdf import PdfReader
@@ -52,16 +55,35 @@ def test_an_unknown_figure_names_the_known_ones(synthetic, tmp_path):
         drawn(synthetic, "pie", tmp_path)
 
 
-def test_every_figure_is_available_for_the_papers_grid():
-    grid = fake_results.resolve(paper_params())
-    assert list(FIGURES) == available(grid)
+EVERYTHING = {
+    *("network", "curves", "class_gain", "heads", "confusion"),
+    *("strips", "attention", "parameters", "selection"),
+}
 
 
-def test_a_grid_without_the_baseline_has_no_gain_over_it():
-    tables = {"only": synthetic_params()["tables"]["comparison"]}
-    grid = fake_results.resolve(synthetic_params(tables=tables))
-    assert "class_gain" not in available(grid)
-    assert {"curves", "confusion", "strips", "heads"} < set(available(grid))
+@pytest.mark.parametrize(
+    ("choice", "missing"),
+    [
+        ({}, set()),
+        ({"stream": "bone"}, {"class_gain"}),  # only ours is asked for bones
+        ({"stream": "two_stream"}, {"class_gain", "heads", "attention", "parameters"}),
+        ({"variant": "ms_g3d"}, {"network", "heads", "attention"}),
+        ({"variant": "no_attention"}, {"attention"}),
+        ({"stream": "bone_motion"}, EVERYTHING - {"curves", "selection"}),  # in no table by itself
+    ],
+)
+def test_the_figures_are_those_whose_runs_a_table_asks_for(choice, missing):
+    settings = paper_params()
+    settings["figures"] |= choice
+    assert set(available(fake_results.resolve(settings))) == EVERYTHING - missing
+
+
+def test_names_and_captions_need_no_drawing_package():
+    code = (
+        "import sys; from dualhead.report import captions, figures; "
+        "sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_figures_of_an_ensemble_leave_out_what_a_single_network_has(tmp_path):

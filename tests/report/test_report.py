@@ -233,7 +233,7 @@ def test_three_ways_to_choose_an_epoch_and_fitted_weights_are_reported(root, tmp
     fake = fake_results.build(tmp_path / "fake", fake_results.held_out_params())
     pages = texts(report(fake, root, tmp_path, figures=("selection",)))
     text = " ".join(pages)
-    assert "Best on val." in pages[0]
+    assert "Best on validation" in pages[0]
     assert "How the epoch and the weights are chosen" in text
     assert "2s fitted DualHead-Net, subjects held out" in text
     assert "fitted on held-out subjects" in text

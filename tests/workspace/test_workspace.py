@@ -5,11 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dualhead import checks
-from dualhead.grid import resolve
-from dualhead.report import figures
 from dualhead.workspace import rules as workspace
-from tests.builders.workspaces import PARAMS
 
 
 def test_the_numbers_of_an_override_are_numbers() -> None:
@@ -73,25 +69,3 @@ def test_missing_data_says_what_to_put_where(tmp_path: Path) -> None:
 def test_synthetic_data_is_never_missing() -> None:
     store = {"dataset": "s", "kind": "synthetic", "raw": ["nowhere"], "synthesize": {"classes": 4}}
     assert not workspace.missing_data({"s-1": store})
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("", ""),
-        ("stream: joint}", "stream: two_stream}"),
-        ("stream: joint}", "stream: bone_motion}"),
-        ("variant: dualhead, baseline", "variant: ms_g3d, baseline"),
-        ("baseline: ms_g3d", "baseline: no_attention"),
-    ],
-)
-def test_the_figures_are_those_that_can_be_drawn(tmp_path: Path, old: str, new: str) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(PARAMS.replace(old, new) if old else PARAMS)
-    grid = resolve(checks.load(path))
-    assert workspace.figure_names(grid) == figures.available(grid)
-
-
-def test_the_paper_has_every_figure(root: Path) -> None:
-    grid = resolve(checks.load(root / "params.yaml"))
-    assert workspace.figure_names(grid) == list(figures.FIGURES)

@@ -11,7 +11,7 @@ from snakemake.utils import update_config
 
 from dualhead import checks, params
 from dualhead.grid import resolve
-from dualhead.report import captions
+from dualhead.report import captions, figures
 from dualhead.workspace import recovery
 from dualhead.workspace import rules as workspace
 from dualhead.workspace.gpu import visible_gpus
@@ -151,7 +151,7 @@ PARAMS = or_exit(checks.complete, config, Path.cwd())
 GRID = resolve(PARAMS)
 PUBLISHED = or_exit(params.read_yaml, ROOT / "reports/published.yaml")
 GRID_FILE = "results/grid.json"
-FIGURES = workspace.figure_names(GRID)
+FIGURES = figures.available(GRID)
 HARDWARE = PARAMS["hardware"]
 GPUS = 0 if HARDWARE["device"] == "cpu" else len(visible_gpus(os.environ))
 ON_GPUS = GPUS * HARDWARE["trainings_per_gpu"] // HARDWARE["gpus_per_training"]

@@ -13,7 +13,7 @@ import numpy as np
 from dualhead.data.leakage import copies, same_content
 from dualhead.data.store import Store
 from dualhead.params import Settings, dump, packaged_params, read_yaml
-from dualhead.report.pdf.provenance import duration, flat, value_text
+from dualhead.report.pdf.provenance import flat, value_text
 from dualhead.report.published import published_cell
 from dualhead.report.results import (
     Cell,
@@ -27,17 +27,12 @@ from dualhead.report.results import (
     read_result_scores,
     selections_of,
 )
-from dualhead.report.text import signed
+from dualhead.report.text import duration_text, signed
+from dualhead.report.titles import METRICS, SELECTIONS
 from dualhead.runs.metrics import top_k_accuracy
 
 NEAR = 6  # matches that an error lists
 LABEL = 16  # characters of a fact's name
-METRICS = ("top1", "top5", "mean_class")
-SELECTIONS = {
-    "last": "the last epoch (ours: chooses nothing)",
-    "best_on_validation": "the best epoch on training people held out",
-    "best_on_test": "the best epoch on the test set (the field's way; optimistic)",
-}
 
 
 class Found(NamedTuple):
@@ -243,8 +238,7 @@ def _selection_text(result: Result, selection: str) -> str:
     numbers = [f"{name} {result.accuracy(name, selection):.2f}" for name in METRICS]
     epoch = result.metrics[selection]["epoch"]
     when = "of each member's own epoch" if epoch is None else f"epoch {epoch}"
-    what = SELECTIONS.get(selection, selection.replace("_", " "))
-    return f"{', '.join(numbers)}; {when}: {what}"
+    return f"{', '.join(numbers)}; {when}: {SELECTIONS[selection].explanation}"
 
 
 def _run_lines(grid: Settings, results: Path, run: str, complete: bool) -> list[str]:
@@ -266,7 +260,7 @@ def _made_with(metrics: Settings) -> list[tuple[str, str]]:
         ("code", _commit(metrics["git"])),
         ("packages", ", ".join(versions)),
         ("device", str(metrics["device"])),
-        ("wall time", f"{duration(metrics['train_seconds'])}; {_device_hours(metrics)}"),
+        ("wall time", f"{duration_text(metrics['train_seconds'])}; {_device_hours(metrics)}"),
         ("speed", f"{metrics['train_samples_per_second']:,.1f} training samples/s"),
         ("peak memory", f"{metrics['peak_memory_mb'] / 1000:.2f} GB"),
         ("network", f"{metrics['parameters']:,} parameters, {metrics['gmacs']:.3f} GMACs a sample"),

@@ -11,30 +11,11 @@ from dualhead.params import Settings
 if TYPE_CHECKING:
     from dualhead.report.results import Cell
 
-STREAM_TITLES = {
-    "two_stream": "two streams",
-    "two_stream_fitted": "two streams, fitted weights",
-    "four_stream": "four streams",
-    "four_stream_weighted": "four streams, 0.6 and 0.4",
-    "four_stream_fitted": "four streams, fitted weights",
-}
-
-
-def stream_title(stream: str) -> str:
-    """Return `joint stream`, `four streams` and the like."""
-    return STREAM_TITLES.get(stream, f"{stream.replace('_', ' ')} stream")
-
 
 def benchmark_key(grid: Settings, benchmark: str) -> str:
     """Return the kind and split by which published.yaml knows a benchmark: `ntu60/xsub`."""
     entry = grid["benchmarks"][benchmark]
     return f"{grid['datasets'][entry['dataset']]['kind']}/{entry['split']}"
-
-
-def benchmark_title(grid: Settings, benchmark: str, published: Settings) -> str:
-    """Return `NTU RGB+D 60 X-sub`, or the benchmark's own name if published.yaml has no other."""
-    known = published["benchmarks"].get(benchmark_key(grid, benchmark))
-    return f"{known['dataset']} {known['split']}" if known else benchmark.replace("_", " ")
 
 
 def published_num_test(grid: Settings, benchmark: str, published: Settings) -> int | None:

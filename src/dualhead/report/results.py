@@ -26,7 +26,6 @@ from dualhead.runs.scores import (
     refuse_foreign,
 )
 
-SELECTIONS = ("last", "best_on_validation", "best_on_test")
 SAME_ACCURACY = 1e-3  # points within which metrics.json and scores.h5 must agree
 
 

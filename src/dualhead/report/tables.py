@@ -14,7 +14,6 @@ from dualhead.report import statistics
 from dualhead.report.captions import table_caption
 from dualhead.report.published import (
     benchmark_key,
-    benchmark_title,
     is_partial,
     methods,
     published_ablation,
@@ -32,6 +31,7 @@ from dualhead.report.results import (
     refuse_other_samples,
 )
 from dualhead.report.text import latex_text, markdown_text
+from dualhead.report.titles import METRICS, benchmark_title, stream_short, variant_title
 
 COLUMNS = (
     *("table", "title", "kind", "row", "group", "label", "publisher", "citation", "ours"),
@@ -51,12 +51,6 @@ COLUMNS = (
     *("step_test", "seeds_needed"),
 )
 """Of every table's CSV. A step is the difference from the reference row, paired if it is ours."""
-METRICS = {"top1": "Top-1", "top5": "Top-5", "mean_class": "Mean class"}
-STREAMS = {
-    **{"joint": "Js", "bone": "Bs", "joint_motion": "JMs", "bone_motion": "BMs"},
-    **{"two_stream": "2s", "two_stream_fitted": "2s fitted", "four_stream": "4s"},
-    **{"four_stream_weighted": "4s weighted", "four_stream_fitted": "4s fitted"},
-}
 BOOTSTRAP_SEED = 0
 NAN = float("nan")
 
@@ -109,7 +103,7 @@ def _comparison(grid: Settings, name: str, results: Path, published: Settings) -
         yield from _published_rows(grid, columns, methods(published, source))
     for variant in table.get("variants") or [table.get("variant", "dualhead")]:
         for stream in table["streams"]:
-            label = f"{STREAMS.get(stream, stream)} {published['variants'].get(variant, variant)}"
+            label = f"{stream_short(stream)} {variant_title(variant)}"
             for benchmark, metric, column in columns:
                 cell = Cell(benchmark, variant, stream)
                 row = {"row": f"{variant}/{stream}", "label": f"{label} (ours)", "column": column}
@@ -177,9 +171,8 @@ def _ablation_entries(grid: Settings, name: str, published: Settings) -> list[Se
     unknown = {"top1": NAN, "parameters": NAN}
     if source:
         return [entry | unknown for entry in source["rows"]]
-    labels = published["variants"]
     return [
-        {"variant": variant, "label": labels.get(variant, variant.replace("_", " "))} | unknown
+        {"variant": variant, "label": variant_title(variant)} | unknown
         for variant in grid["tables"][name]["rows"]
     ]
 

@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from dualhead.params import Settings
 from dualhead.progress import terminal
 from dualhead.report import statistics
+from dualhead.report.titles import SELECTIONS
 
 
 class Column(NamedTuple):
@@ -103,11 +104,16 @@ def value_fields(found: Sequence[Settings]) -> list[Field]:
     Ours is the last epoch's; where subjects are held out, the epoch best on them stands beside it.
     """
     ours = Field("Ours", "right", mean_text)
-    best = [Field("Best on test", "right", _number("best_on_test", "{:.2f}"))]
+    best = [Field(SELECTIONS["best_on_test"].column, "right", _number("best_on_test", "{:.2f}"))]
     if _has(found, "best_on_validation"):
         ours = Field("Last epoch (ours)", "right", mean_text)
         best.insert(
-            0, Field("Best on validation", "right", _number("best_on_validation", "{:.2f}"))
+            0,
+            Field(
+                SELECTIONS["best_on_validation"].column,
+                "right",
+                _number("best_on_validation", "{:.2f}"),
+            ),
         )
     paper = _number("paper", "{:.1f}")
     if not _has([record for record in found if record["ours"]], "paper"):
@@ -160,6 +166,14 @@ def interval_text(record: Settings) -> str:
     """Return `90.1–90.4`."""
     low, high = record["low"], record["high"]
     return "" if low is None else f"{low:.1f}\N{EN DASH}{high:.1f}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return `1 h 30 min`, `12 min`, `41 s`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
 # --- Markdown and LaTeX ----------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dualhead.files import replacing
-from dualhead.params import MODALITY_NAMES, Settings
+from dualhead.params import Settings
 
 
 def typed(overrides: Any) -> Any:
@@ -76,33 +76,3 @@ def _missing(store: Settings) -> str:
 
 def _exists(path: str) -> bool:
     return Path(path).exists()
-
-
-def figure_names(grid: Settings) -> list[str]:
-    """Return what `dualhead.report.figures.available` does, without its two seconds of imports."""
-    chosen = grid["figures"]
-    cells = {(cell["benchmark"], cell["variant"], cell["stream"]) for cell in grid["cells"]}
-    shown, base = (
-        (chosen["benchmark"], chosen[role], chosen["stream"]) in cells
-        for role in ("variant", "baseline")
-    )
-    runs = [run for run in grid["runs"].values() if run["variant"] == chosen["variant"]]
-    dualhead = shown and any(run["model"]["name"] == "dualhead" for run in runs)
-    single = chosen["stream"] in MODALITY_NAMES
-    possible = {
-        "network": dualhead,
-        "curves": True,
-        "class_gain": shown and base,
-        "heads": dualhead and single,
-        "confusion": shown,
-        "strips": shown,
-        "attention": shown and single and any(_attends(run["model"]) for run in runs),
-        "parameters": shown and single,
-        "selection": True,
-    }
-    return [name for name, is_possible in possible.items() if is_possible]
-
-
-def _attends(network: Settings) -> bool:
-    kinds = ("temporal_attention", "spatial_attention")
-    return any(network.get(kind, "none") != "none" for kind in kinds)

@@ -1,36 +1,121 @@
-"""Figures: vector PDF and SVG, drawn from the runs that params.yaml's `figures` names."""
+"""The figures of a report: what each shows, what it needs, and what stands below it.
+
+Light to import: Snakemake asks for names and captions at each start, and matplotlib comes with the first drawing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dualhead.params import MODALITY_NAMES, Settings
-from dualhead.report.figures.ablation import parameters
-from dualhead.report.figures.attention import attention
-from dualhead.report.figures.classes import class_gain, confusion, heads
-from dualhead.report.figures.inputs import Inputs
-from dualhead.report.figures.network import network
-from dualhead.report.figures.strips import strips
-from dualhead.report.figures.style import save, styled
-from dualhead.report.figures.training import curves, selection
-from dualhead.report.results import runs_of
 
-__all__ = ["FIGURES", "available", "draw"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-FIGURES: Mapping[str, Callable[[Inputs], Figure]] = {
-    "network": network,
-    "curves": curves,
-    "class_gain": class_gain,
-    "heads": heads,
-    "confusion": confusion,
-    "strips": strips,
-    "attention": attention,
-    "parameters": parameters,
-    "selection": selection,
+ROLES: Final = ("variant", "baseline")
+
+
+class Kind(NamedTuple):
+    """One figure: the function of its name in `module` draws it."""
+
+    module: str
+    needs: frozenset[str]  # of what `offered` finds in a grid
+    caption: str  # with the names of `dualhead.report.captions.names` in braces
+
+
+FIGURES: Final[Mapping[str, Kind]] = {
+    "network": Kind(
+        "network",
+        frozenset({"variant", "two heads"}),
+        "DualHead-Net as it is built here: channels and frames of each stage (the paper's "
+        "Figures 2 to 4). TA and SA weigh one head's features by the other's.",
+    ),
+    "curves": Kind(
+        "training",
+        frozenset(),
+        "Training: loss, training and test accuracy of every modality of {variant}"
+        "{and_of_baseline}, on {benchmark}. Lines are means over seeds, bands their range; dotted "
+        "lines mark where the learning rate falls.",
+    ),
+    "class_gain": Kind(
+        "classes",
+        frozenset({"variant", "baseline"}),
+        "Accuracy of {variant} less that of {baseline} for each class, {stream}, on "
+        "{benchmark} (the paper's Figure 5), with 95 % intervals over the class's test samples.",
+    ),
+    "heads": Kind(
+        "classes",
+        frozenset({"variant", "two heads", "one modality"}),
+        "What the coarse head, the fine head and their fusion get right of each class: "
+        "{variant}, {stream}, on {benchmark}.",
+    ),
+    "confusion": Kind(
+        "classes",
+        frozenset({"variant"}),
+        "Confusion of {variant}, {stream}, on {benchmark}: all classes, and the pairs "
+        "that are confused most{beside_baseline}.",
+    ),
+    "strips": Kind(
+        "strips",
+        frozenset({"variant"}),
+        "Test recordings over time (frame numbers below), with the scores of {variant}"
+        "{and_of_baseline} for the true class and for the one it is confused with (the paper's "
+        "Figures 1 and 6). Chosen where the gain is largest: examples, not evidence.",
+    ),
+    "attention": Kind(
+        "attention",
+        frozenset({"variant", "one modality", "attention"}),
+        "What {variant} attends to, {stream}, on {benchmark}. Joints: the larger and darker, "
+        "the more spatial attention (mean of both blocks, over the range that stands beside the "
+        "name). Frames: temporal attention of what enters the coarse blocks. Each class's first test "
+        "recording was asked; shown are those over which temporal attention varies most.",
+    ),
+    "parameters": Kind(
+        "ablation",
+        frozenset({"variant", "one modality"}),
+        "Accuracy with 95 % interval, and parameters, of every variant: {stream}, {benchmark}.",
+    ),
+    "selection": Kind(
+        "training",
+        frozenset(),
+        "What choosing the epoch on the test set gains over taking the last one. The "
+        "field reports the former; our numbers are the latter. Where subjects are held out of the "
+        "training, also what choosing it on them gains, which needs no look at the test set.",
+    ),
 }
+"""Every figure by its name, in the order of the report."""
+
+
+def available(grid: Settings) -> list[str]:
+    """Return the figures whose runs the grid's tables ask for."""
+    found = offered(grid)
+    return [name for name, kind in FIGURES.items() if kind.needs <= found]
+
+
+def offered(grid: Settings) -> set[str]:
+    """Return what the grid has of what figures need.
+
+    `variant`, `baseline`: a table asks for its cell; `one modality`: the stream shown is no ensemble;
+    `two heads`, `attention`: the variant's network has them.
+    """
+    chosen = grid["figures"]
+    asked = {(cell["benchmark"], cell["variant"], cell["stream"]) for cell in grid["cells"]}
+    found = {
+        role for role in ROLES if (chosen["benchmark"], chosen[role], chosen["stream"]) in asked
+    }
+    networks = [
+        run["model"] for run in grid["runs"].values() if run["variant"] == chosen["variant"]
+    ]
+    kinds = ("temporal_attention", "spatial_attention")
+    parts = {
+        "one modality": chosen["stream"] in MODALITY_NAMES,
+        "two heads": any(network["name"] == "dualhead" for network in networks),
+        "attention": any(net.get(kind, "none") != "none" for net in networks for kind in kinds),
+    }
+    return found | {name for name, is_there in parts.items() if is_there}
 
 
 def draw(name: str, grid: Settings, results: Path, stores: Path, *, pdf: Path, svg: Path) -> None:
@@ -47,34 +132,19 @@ def draw(name: str, grid: Settings, results: Path, stores: Path, *, pdf: Path, s
     Raises:
         ValueError: for an unknown name, or if a run that the figure shows is missing.
     """
+    from dualhead.report.figures.style import save
+
+    save(figure(name, grid, results, stores), pdf, svg)
+
+
+def figure(name: str, grid: Settings, results: Path, stores: Path) -> Figure:
+    """Return one figure, drawn; arguments and errors are those of `draw`."""
+    from dualhead.report.figures.inputs import Inputs
+    from dualhead.report.figures.style import styled
+
     if name not in FIGURES:
         raise ValueError(f"figure {name!r}: unknown; there are {', '.join(FIGURES)}")
+    drawer = getattr(import_module(f"{__name__}.{FIGURES[name].module}"), name)
     with styled():
-        figure = FIGURES[name](Inputs(grid, results, stores))
-        save(figure, pdf, svg)
-
-
-def available(grid: Settings) -> list[str]:
-    """Return the figures whose runs the grid's tables ask for."""
-    inputs = Inputs(grid, Path(), Path())
-    asked = inputs.benchmark_cells()
-    networks = [run["model"] for _, run in runs_of(grid, inputs.cell())]
-    models = {network["name"] for network in networks}
-    is_single = inputs.choice["stream"] in MODALITY_NAMES
-    possible = {
-        "network": "dualhead" in models,
-        "heads": "dualhead" in models and is_single,
-        "parameters": inputs.cell() in asked and is_single,
-        "class_gain": {inputs.cell(), inputs.cell("baseline")} <= set(asked),
-        "confusion": inputs.cell() in asked,
-        "strips": inputs.cell() in asked,
-        "attention": is_single and any(map(_attends, networks)),
-    }
-    return [name for name in FIGURES if possible.get(name, True)]
-
-
-def _attends(network: Settings) -> bool:
-    """Say whether a network has attention that can be drawn."""
-    return any(
-        network.get(f"{kind}_attention", "none") != "none" for kind in ("temporal", "spatial")
-    )
+        drawn: Figure = drawer(Inputs(grid, results, stores))
+    return drawn

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from dualhead.report.figures.inputs import Inputs, model_title
+from dualhead.report.figures.inputs import Inputs
 from dualhead.report.figures.style import BLUE, GRAY, INK, RED, grid_lines, new_figure
 from dualhead.report.results import Cell, read_results
 from dualhead.report.statistics import Spread, spread
+from dualhead.report.titles import variant_title
 
 
 def parameters(inputs: Inputs) -> Figure:
@@ -22,7 +23,7 @@ def parameters(inputs: Inputs) -> Figure:
     colors = [_color(inputs, cell) for cell, _, _ in rows]
     left.errorbar(means, places, xerr=errors, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2)
     left.scatter(means, places, c=colors, s=22, zorder=3)
-    left.set_yticks(places, [model_title(cell.variant) for cell, _, _ in rows])
+    left.set_yticks(places, [variant_title(cell.variant) for cell, _, _ in rows])
     left.set(xlabel="Top-1 accuracy (%), 95 % interval", ylim=(-0.7, len(rows) - 0.3))
     counts = [count / 1e6 for _, _, count in rows]
     bars = right.barh(places, counts, color=colors, height=0.55)

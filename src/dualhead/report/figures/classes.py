@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dualhead.params import Settings
-from dualhead.report.figures.inputs import Floats, Inputs, class_accuracies, extremes, model_title
+from dualhead.report.figures.inputs import Floats, Inputs, class_accuracies, extremes
 from dualhead.report.figures.style import (
     BLUE,
     GRAY,
@@ -24,6 +24,7 @@ from dualhead.report.figures.style import (
     shorten,
 )
 from dualhead.report.results import read_correct, refuse_other_samples
+from dualhead.report.titles import variant_title
 from dualhead.runs.metrics import confusion_matrix
 from dualhead.runs.scores import Scores
 
@@ -57,7 +58,7 @@ def class_gain(inputs: Inputs) -> Figure:
 
 
 def _gain_label(inputs: Inputs) -> str:
-    ours, baseline = (model_title(inputs.choice[role]) for role in ("variant", "baseline"))
+    ours, baseline = (variant_title(inputs.choice[role]) for role in ("variant", "baseline"))
     return f"Accuracy of {ours} less that of {baseline} (points)"
 
 
@@ -114,7 +115,7 @@ def confusion(inputs: Inputs) -> Figure:
     if theirs is not None:
         resolved = figure.add_subplot(grid[1, 1], sharex=most)
         _pairs(resolved, inputs, (shares, theirs), names, _largest(theirs - shares, count))
-        title = f"Confused less than by {model_title(inputs.choice['baseline'])}"
+        title = f"Confused less than by {variant_title(inputs.choice['baseline'])}"
         resolved.set_title(title, loc="right", fontsize=8.5)
         most.set_xlabel("")
     handles, labels = most.get_legend_handles_labels()
@@ -181,11 +182,11 @@ def _pairs(
     """List pairs of classes: how often ours, and the baseline, takes the one for the other."""
     ours, theirs = shares
     places = -np.arange(len(pairs))
-    label = model_title(inputs.choice["variant"])
+    label = variant_title(inputs.choice["variant"])
     axes.barh(places, [ours[pair] for pair in pairs], color=BLUE, height=0.6, label=label)
     if theirs is not None:
         points = [theirs[pair] for pair in pairs]
-        label = model_title(inputs.choice["baseline"])
+        label = variant_title(inputs.choice["baseline"])
         axes.scatter(points, places, color=RED, marker="D", s=18, label=label, zorder=3, **OUTLINE)
     labels = [
         f"{shorten(names[true], 16)} {ARROW} {shorten(names[taken], 16)}" for true, taken in pairs

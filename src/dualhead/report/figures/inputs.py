@@ -14,20 +14,6 @@ from dualhead.report.results import Cell, Result, addresses, cells, read_result_
 from dualhead.runs.scores import Scores
 
 Floats = npt.NDArray[np.float64]
-VARIANT_TITLES = {
-    "dualhead": "DualHead-Net",
-    "ms_g3d": "MS-G3D",
-    "no_attention": "no attention",
-    "temporal_attention": "temporal attention only",
-    "fine_full": "fine head, all channels",
-    "fine_quarter": "fine head, 1/4 channels",
-    "coarse_g3d_0": "coarse head without G3D",
-    "coarse_g3d_2": "coarse head, 2 G3D",
-    "subsample_1": "coarse head, all frames",
-    "subsample_4": "coarse head, 1/4 frames",
-    "self_temporal": "own temporal attention",
-    "self_spatial": "own spatial attention",
-}
 MAX_CLASSES = 24  # more are shown by their extremes
 EXTREMES = 12  # classes at either end
 
@@ -77,11 +63,6 @@ class Inputs(NamedTuple):
         runs = self.grid["runs"].values()
         name = next(run["store"] for run in runs if run["benchmark"] == benchmark)
         return self.stores / f"{name}.h5"
-
-
-def model_title(variant: str) -> str:
-    """Return a variant's name as it is printed."""
-    return VARIANT_TITLES.get(variant, variant.replace("_", " "))
 
 
 def class_accuracies(inputs: Inputs, found: list[Result], head: str) -> pd.Series:

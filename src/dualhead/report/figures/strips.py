@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dualhead.data.store import Store
-from dualhead.report.figures.inputs import Inputs, model_title
+from dualhead.report.figures.inputs import Inputs
 from dualhead.report.figures.poses import draw_poses
 from dualhead.report.figures.style import BLUE, RED, new_figure, shorten
+from dualhead.report.titles import variant_title
 from dualhead.runs.scores import Scores, softmax
 
 SAMPLES = 4
@@ -44,10 +45,10 @@ def _choose(inputs: Inputs) -> list[Shown]:
     """Return the samples on which the label's score gains most, of different classes."""
     ours = _probabilities(inputs.scores(inputs.cell("variant"), "strips")[0])
     baseline = inputs.cell("baseline")
-    both = {model_title(inputs.choice["variant"]): ours}
+    both = {variant_title(inputs.choice["variant"]): ours}
     if baseline in inputs.benchmark_cells():
         theirs = _probabilities(inputs.scores(baseline, "strips")[0])
-        both = {model_title(inputs.choice["baseline"]): theirs} | both
+        both = {variant_title(inputs.choice["baseline"]): theirs} | both
     first = next(iter(both.values()))
     chosen: dict[int, Shown] = {}
     for name in _by_gain(ours, first):

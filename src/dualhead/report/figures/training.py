@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from dualhead.params import MODALITY_NAMES
-from dualhead.report.figures.inputs import Inputs, model_title
+from dualhead.report.figures.inputs import Inputs
 from dualhead.report.figures.style import BLUE, GRAY, INK, LINES, PALE, RED, grid_lines, new_figure
-from dualhead.report.published import stream_title
-from dualhead.report.results import SELECTIONS, Cell, cells, read_results
+from dualhead.report.results import Cell, cells, read_results
+from dualhead.report.titles import SELECTIONS, stream_title, variant_title
 
 PANELS = {
     "loss": "Training loss",
@@ -22,11 +22,11 @@ PANELS = {
 
 
 SELECTION_MARKS = {
-    "last": (BLUE, "o", 20, "last epoch (ours)"),
-    "best_on_test": (RED, "D", 18, "best epoch on the test set"),
-    "best_on_validation": (INK, "s", 6, "best epoch on held-out subjects"),
+    "last": (BLUE, "o", 20),
+    "best_on_test": (RED, "D", 18),
+    "best_on_validation": (INK, "s", 6),
 }
-"""Color, marker, size and label of each selection; the smaller ones are drawn above the larger."""
+"""Color, marker and size of each selection; the smaller ones are drawn above the larger."""
 
 
 def curves(inputs: Inputs) -> Figure:
@@ -85,7 +85,7 @@ def _histories(inputs: Inputs, cell: Cell) -> list[pd.DataFrame]:
 
 
 def _title(cell: Cell) -> str:
-    return f"{model_title(cell.variant)}, {stream_title(cell.stream)}"
+    return f"{variant_title(cell.variant)}, {stream_title(cell.stream)}"
 
 
 def _line(
@@ -118,8 +118,9 @@ def selection(inputs: Inputs) -> Figure:
     places = np.arange(len(rows))[::-1]
     gains = {which: np.array([row[which] for row in rows.values()]) for which in SELECTIONS}
     axes.hlines(places, 0, gains["best_on_test"], color=PALE, linewidth=3)
-    for which, (color, marker, size, label) in SELECTION_MARKS.items():
+    for which, (color, marker, size) in SELECTION_MARKS.items():
         if not np.isnan(gains[which]).all():
+            label = SELECTIONS[which].legend
             axes.scatter(
                 gains[which], places, color=color, marker=marker, s=size, label=label, zorder=3
             )

@@ -13,6 +13,7 @@ import typst
 from dualhead.files import replacing
 from dualhead.params import Settings, read_yaml
 from dualhead.report import captions
+from dualhead.report.figures import FIGURES
 from dualhead.report.pdf import content, passport, provenance
 from dualhead.report.pdf.markdown import blocks
 from dualhead.report.pdf.runs import read_runs
@@ -113,6 +114,6 @@ def _figures(grid: Settings, folder: Path, published: Settings) -> list[Settings
     """Return the figures that have been drawn, with their captions."""
     return [
         {"name": name, "caption": captions.figure_caption(grid, name, published)}
-        for name in captions.CAPTIONS
+        for name in FIGURES
         if (folder / f"{name}.pdf").is_file()
     ]

@@ -9,9 +9,10 @@ import pandas as pd
 
 from dualhead.params import Settings
 from dualhead.report.pdf.runs import Grid, Run, listed, made, number, table, without_repeats
-from dualhead.report.published import benchmark_title, is_partial
+from dualhead.report.published import is_partial
 from dualhead.report.statistics import NOT_COMPARABLE, NOT_RUN
 from dualhead.report.text import interval_text, mean_text, printed, records
+from dualhead.report.titles import PROTOCOLS, SELECTIONS, benchmark_title
 
 Tables = Mapping[str, pd.DataFrame]
 Text = Callable[[Settings], str]
@@ -19,10 +20,6 @@ MAX_GROUPS = 2  # column groups that fit on a page
 SIGNIFICANT = 0.05
 APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 DASH = "\N{EN DASH}"
-PROTOCOLS = {
-    "paper": f"the paper{APOSTROPHE}s",
-    "authors": f"that of the authors{APOSTROPHE} code",
-}
 
 
 # --- the first page --------------------------------------------------------------------
@@ -101,16 +98,21 @@ def main_table(tables: Tables) -> Settings:
         ("Ours", "right", mean_text),
         ("95 % interval", "right", interval_text),
         ("Diff.", "right", lambda record: number(record["difference"], "{:+.2f}")),
-        ("Best on val.", "right", lambda record: number(record["best_on_validation"], "{:.2f}")),
-        ("Best on test", "right", lambda record: number(record["best_on_test"], "{:.2f}")),
+        _best("best_on_validation"),
+        _best("best_on_test"),
         ("Verdict", "left", lambda record: str(record["verdict"] or "")),
     ]
     left_out = [] if has_paper else ["Paper", "Diff.", "Verdict"]
     if all(record["best_on_validation"] is None for record in ours):
-        left_out.append("Best on val.")
+        left_out.append(SELECTIONS["best_on_validation"].column)
     kept = [field for field in fields if field[0] not in left_out]
     rows = [[text(record) for _, _, text in kept] for record in ours]
     return table([(title, align) for title, align, _ in kept], without_repeats(rows))
+
+
+def _best(selection: str) -> tuple[str, str, Text]:
+    title = SELECTIONS[selection].column
+    return title, "right", lambda record: number(record[selection], "{:.2f}")
 
 
 def verdicts(tables: Tables) -> list[list[str]]:

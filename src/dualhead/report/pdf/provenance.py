@@ -18,10 +18,10 @@ from dualhead.report.pdf.runs import (
     table,
     without_repeats,
 )
-from dualhead.report.published import benchmark_title
 from dualhead.report.results import cells, read_results
+from dualhead.report.text import duration_text
+from dualhead.report.titles import SELECTIONS, benchmark_title, variant_title
 
-OTHER_EPOCHS = {"best_on_validation": "Best on val.", "best_on_test": "Best on test"}
 COST = ("train_seconds", "train_samples_per_second", "peak_memory_mb")
 
 
@@ -85,11 +85,11 @@ def cost_table(grid: Grid, runs: Sequence[Run], published: Settings) -> Settings
         rows.append(
             [
                 benchmark_title(grid, benchmark, published),
-                variant.replace("_", " "),
+                variant_title(variant),
                 modality.replace("_", " "),
                 f"{found[0]['parameters']:,}",
                 f"{found[0]['gmacs']:.2f}",
-                duration(float(seconds)),
+                duration_text(float(seconds)),
                 f"{speed:.0f}",
                 f"{memory / 1000:.1f}",
                 found[0]["device"],
@@ -106,18 +106,14 @@ def _cell_of_run(run: Run) -> tuple[str, str, str]:
     return config["benchmark"], config["variant"], config["modality"]
 
 
-def duration(seconds: float) -> str:
-    """Return `1 h 30 min`, `12 min`, `41 s`."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-
-
 def provenance(runs: Sequence[Run]) -> Settings:
     """Return a row for each run that was made: address, epochs, result, code, environment."""
     environments = list(dict.fromkeys(_environment(metrics) for _, metrics in made(runs)))
-    others = [key for key in OTHER_EPOCHS if any(metrics.get(key) for _, metrics in made(runs))]
+    others = [
+        key
+        for key in SELECTIONS
+        if key != "last" and any(metrics.get(key) for _, metrics in made(runs))
+    ]
     rows = [
         [
             run.address,
@@ -125,14 +121,14 @@ def provenance(runs: Sequence[Run]) -> Settings:
             metrics["last"]["epoch"],
             *(metrics.get(key, {}).get("epoch", "") for key in others),
             f"{metrics['final_loss']:.4f}",
-            duration(metrics["train_seconds"]),
+            duration_text(metrics["train_seconds"]),
             metrics["git"] or "none",
             chr(ord("A") + environments.index(_environment(metrics))),
         ]
         for run, metrics in made(runs)
     ]
     columns = [("Run", "left"), ("Top-1", "right"), ("Epoch", "right")]
-    columns += [(OTHER_EPOCHS[key], "right") for key in others]
+    columns += [(SELECTIONS[key].column, "right") for key in others]
     columns += [("Final loss", "right"), ("Time", "right"), ("Commit", "left"), ("Env.", "left")]
     names = [[chr(ord("A") + index), text] for index, text in enumerate(environments)]
     missing = [
