@@ -1,0 +1,1 @@
+"""The five operations that both networks are made of, and their implementations."""

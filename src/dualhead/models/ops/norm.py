@@ -1,0 +1,209 @@
+"""Batch normalization, channels last, of rows that may stand for several equal ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.distributed import ProcessGroup, all_reduce
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.Module):
+    """Parameters and running statistics of one normalization, as in `nn.BatchNorm2d` with its defaults.
+
+    Attributes:
+        group: processes whose batches count as one; None: this process alone.
+    """
+
+    eps = 1e-5
+    momentum = 0.1
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.group: ProcessGroup | None = None
+
+
+class Term(NamedTuple):
+    """A tensor to be normalized, (B, ..., C), its normalization, and the bias to add before, (C,) or None.
+
+    The bias cannot change the normalized result of a training batch; it moves the running mean.
+    """
+
+    x: Tensor
+    norm: BatchNorm
+    offset: Tensor | None = None
+
+
+class Rows:
+    """The rows of a batch.
+
+    Attributes:
+        counts: how many equal rows each stands for, (B,), whole numbers; None: every row counts once.
+        observed: normalizations, and the means and unbiased variances to move their running statistics to.
+    """
+
+    def __init__(self, counts: Tensor | None = None) -> None:
+        self.counts = counts
+        self.observed: list[tuple[BatchNorm, Tensor, Tensor]] = []
+
+
+_running: list[Rows] = []  # innermost last
+
+
+@contextmanager
+def row_counts(counts: Tensor | None) -> Iterator[None]:
+    """Let each row of a batch stand for as many equal ones as `counts` says, within the block.
+
+    Only the statistics of normalizations need to know. A row with count 0 has no influence on any other. Running
+    statistics move when the block ends, all at once.
+    """
+    rows = Rows(counts)
+    _running.append(rows)
+    try:
+        yield
+        if rows.observed:
+            norms, means, variances = zip(*rows.observed, strict=True)
+            _move([norm.running_mean for norm in norms], means)
+            _move([norm.running_var for norm in norms], variances)
+    finally:
+        _running.pop()
+
+
+def counts_of(x: Tensor) -> Tensor | None:
+    """Return how many equal rows each row of x stands for, (B,), or None."""
+    counts = _running[-1].counts if _running else None
+    assert counts is None or len(counts) == len(x)
+    return counts
+
+
+@torch.no_grad()
+def observe(norm: BatchNorm, mean: Tensor, variance: Tensor) -> None:
+    """Move running statistics towards a batch's mean and unbiased variance, now or when `row_counts` ends."""
+    if _running:
+        _running[-1].observed.append((norm, mean, variance))
+    else:
+        _move([norm.running_mean], [mean])
+        _move([norm.running_var], [variance])
+
+
+@torch.no_grad()
+def _move(running: Sequence[Tensor], found: Sequence[Tensor]) -> None:
+    values = [value.to(own.dtype) for own, value in zip(running, found, strict=True)]
+    torch._foreach_lerp_(list(running), values, BatchNorm.momentum)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return x in float32 or more."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def normalize(term: Term) -> Tensor:
+    """Return norm(x + offset), by the batch's statistics in training, else by the running ones."""
+    x, norm, offset = term
+    if norm.training and (norm.group is not None or counts_of(x) is not None):
+        return weighted_norm(term)
+    rows = (x if offset is None else x + offset.to(x.dtype)).reshape(-1, x.shape[-1])
+    tensors = norm.running_mean, norm.running_var, norm.weight, norm.bias
+    return F.batch_norm(rows, *tensors, norm.training, norm.momentum, norm.eps).view(x.shape)
+
+
+def weighted_norm(term: Term, *, one_pass: bool = False) -> Tensor:
+    """Return norm(x) of a training batch whose rows count as often as `row_counts` says, in all processes together.
+
+    Args:
+        term: x, and the normalization.
+        one_pass: whether the variance is taken about the running mean, in the same pass as the mean; a compiler makes
+            one kernel of it. It loses digits where the mean is many standard deviations away from the running one.
+    """
+    x, norm, offset = term
+    parameters = norm.weight, norm.bias, offset
+    about = norm.running_mean if one_pass else None
+    y, mean, variance, total = _WeightedNorm.apply(  # type: ignore[no-untyped-call]  # torch's
+        x, *parameters, counts_of(x), about, norm.eps, norm.group
+    )
+    mean = mean if offset is None else mean + offset.detach()
+    observe(norm, mean, variance * (total / (total - 1).clamp(min=1)))
+    result: Tensor = y
+    return result
+
+
+def _weights(x: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return how often each position of x counts, so that it can be multiplied with, and how often all together."""
+    size = math.prod(x.shape[1:-1])
+    if counts is None:
+        one = x.new_ones((), dtype=wide(x[:0]).dtype)
+        return one, one * (len(x) * size)
+    counts = counts.to(wide(x[:0]).dtype)
+    return counts.view(-1, *[1] * (x.dim() - 1)), counts.sum() * size
+
+
+def _sum_up(group: ProcessGroup | None, *tensors: Tensor) -> list[Tensor]:
+    """Return each tensor's sum over all processes of the group."""
+    if group is None:
+        return list(tensors)
+    own = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    all_reduce(own, group=group)
+    parts = torch.split(own, [tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+class _WeightedNorm(torch.autograd.Function):
+    """Normalize channels; a row's gradient is the sum of those of the rows that it stands for."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        offset: Tensor | None,
+        counts: Tensor | None,
+        about: Tensor | None,
+        eps: float,
+        group: ProcessGroup | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        each, total = _weights(x, counts)
+        dims = tuple(range(x.dim() - 1))
+        if about is None:
+            first, total = _sum_up(group, (wide(x) * each).sum(dims), total)
+            mean = first / total
+            squares = _sum_up(group, ((wide(x) - mean).square() * each).sum(dims))[0]
+            variance = squares / total
+        else:
+            apart = wide(x) - about
+            sums = (apart * each).sum(dims), (apart.square() * each).sum(dims)
+            first, squares, total = _sum_up(group, *sums, total)
+            mean = first / total + about
+            variance = (squares / total - (first / total).square()).clamp(min=0)
+        inverse_std = (variance + eps).rsqrt()
+        y = ((wide(x) - mean) * (weight * inverse_std) + bias).to(x.dtype)
+        ctx.save_for_backward(x, weight, mean, inverse_std, counts)
+        ctx.group, ctx.offset = group, offset is not None
+        ctx.mark_non_differentiable(mean, variance, total)
+        return y, mean, variance, total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse_std, counts = ctx.saved_tensors
+        dims = tuple(range(x.dim() - 1))
+        each, total = _weights(x, counts)
+        normal = (wide(x) - mean) * inverse_std
+        grad_bias, grad_weight = wide(grad).sum(dims), (wide(grad) * normal).sum(dims)
+        level, slope, total = _sum_up(ctx.group, grad_bias, grad_weight, total)
+        correction = each / total * (level + normal * slope)
+        grad_x = (weight * inverse_std * (wide(grad) - correction)).to(x.dtype)
+        grad_offset = torch.zeros_like(mean) if ctx.offset else None
+        return grad_x, grad_weight, grad_bias, grad_offset, None, None, None, None
