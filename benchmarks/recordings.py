@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.processes import Finished, run
 from dualhead import checks, params
-from dualhead.data.synthesize import synthesize
+from dualhead.data.synthesize.generate import synthesize
 from dualhead.params import Settings
 
 CLASSES, SUBJECTS, CAMERAS = 10, 8, 2  # two of the ten classes are done by two people

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 import tracemalloc
 import zipfile
@@ -15,71 +14,32 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dualhead.data import prepare as prepare_module
+from dualhead.data import pool
 from dualhead.data.datasets import DATASETS
 from dualhead.data.datasets.base import Prepared
-from dualhead.data.prepare import check_raw, fingerprint, prepare, verify
+from dualhead.data.listing import fingerprint
+from dualhead.data.prepare import prepare
 from dualhead.data.store import Store
-
-SETTINGS = {"recipe": 1, "denoise": "energy", "normalize": "none", "max_bodies": 1}
-LABELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 8: 7, 9: 8, 11: 9, 12: 10}
-
-
-def names(count):
-    """Return names of recordings, which count up the views, then the actions."""
-    actions = list(LABELS)
-    return [
-        f"a{actions[index // 3 % 10]:02d}_s{index // 30 + 1:02d}_e00_v0{index % 3 + 1}"
-        for index in range(count)
-    ]
-
-
-def write_recording(folder, name, num_frames=3):
-    rng = np.random.default_rng(list(name.encode()))
-    joints = rng.standard_normal((num_frames, 20, 3)).round(4).tolist()
-    label = LABELS[int(name[1:3])]
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"file_name": name, "skeletons": joints, "label": label})
-    (folder / f"{name}.json").write_text(text)
+from dualhead.data.verify import verify
+from tests.builders.nw_ucla import (
+    LABELS,
+    SETTINGS,
+    names,
+    prepare_part,
+    tarred,
+    write_raw,
+    write_recording,
+    zipped,
+)
 
 
 @pytest.fixture
 def raw(tmp_path):
-    for index, name in enumerate(names(40)):
-        write_recording(tmp_path / "all_sqe", name, 1 + index % 5)
-    return tmp_path / "all_sqe"
-
-
-def zipped(folder):
-    path = folder.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for item in sorted(folder.iterdir(), reverse=True):
-            file.write(item, f"all_sqe/{item.name}")
-    return path
-
-
-def tarred(folder):
-    path = folder.with_suffix(".tar.gz")
-    with tarfile.open(path, "w:gz") as file:
-        file.add(folder, "nw_ucla/all_sqe")
-    return path
-
-
-def run(raw, tmp_path, **changes):
-    """Prepare into tmp_path/store.h5, as a subset of NW-UCLA."""
-    plain = {
-        "settings": SETTINGS,
-        "partial": True,
-        "dropped": tmp_path / "store.dropped.csv",
-        "reuse": None,
-        "workers": 1,
-    }
-    output = changes.pop("output", tmp_path / "store.h5")
-    return prepare("nw_ucla", [raw], output, **(plain | changes))
+    return write_raw(tmp_path / "all_sqe")
 
 
 def test_every_recording_becomes_a_sample_in_order(raw, tmp_path):
-    report = run(raw, tmp_path)
+    report = prepare_part(raw, tmp_path)
     store = Store(tmp_path / "store.h5")
     assert (report.kept, report.reused) == (40, 0)
     assert store.names == sorted(names(40))
@@ -92,7 +52,7 @@ def test_every_recording_becomes_a_sample_in_order(raw, tmp_path):
 
 
 def test_the_store_says_how_it_was_made(raw, tmp_path):
-    run(raw, tmp_path)
+    prepare_part(raw, tmp_path)
     attributes = Store(tmp_path / "store.h5").attributes
     assert attributes["settings"] == SETTINGS
     assert (attributes["dataset"], attributes["layout"]) == ("nw_ucla", "kinect20")
@@ -107,18 +67,18 @@ def test_the_store_says_how_it_was_made(raw, tmp_path):
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_an_archive_is_read_in_place_and_makes_the_same_store(raw, tmp_path, pack):
-    run(raw, tmp_path)
+    prepare_part(raw, tmp_path)
     before = sorted(tmp_path.iterdir())
     archive = pack(raw)
-    run(archive, tmp_path, output=tmp_path / "other.h5")
+    prepare_part(archive, tmp_path, output=tmp_path / "other.h5")
     assert (tmp_path / "store.h5").read_bytes() == (tmp_path / "other.h5").read_bytes()
     assert sorted([*before, archive, tmp_path / "other.h5"]) == sorted(tmp_path.iterdir())
     assert fingerprint("nw_ucla", [raw]) == fingerprint("nw_ucla", [archive])
 
 
 def test_any_number_of_workers_makes_the_same_store(raw, tmp_path):
-    run(raw, tmp_path)
-    run(zipped(raw), tmp_path, output=tmp_path / "other.h5", workers=2)
+    prepare_part(raw, tmp_path)
+    prepare_part(zipped(raw), tmp_path, output=tmp_path / "other.h5", workers=2)
     assert (tmp_path / "store.h5").read_bytes() == (tmp_path / "other.h5").read_bytes()
 
 
@@ -132,7 +92,7 @@ def test_a_bad_recording_is_dropped_told_and_the_run_goes_on(raw, tmp_path, work
     bad = raw / f"{names(40)[17]}.json"
     bad.write_text(bad.read_text()[:100])
     (raw / "readme.json").write_text("{}")
-    report = run(raw, tmp_path, workers=workers)
+    report = prepare_part(raw, tmp_path, workers=workers)
     assert (report.kept, dict(report.dropped_samples)) == (39, {"unknown_name": 1, "unreadable": 1})
     listed = {row["name"]: row for row in rows(tmp_path / "store.dropped.csv")}
     assert set(listed) == {"readme", bad.stem}
@@ -153,73 +113,73 @@ def test_a_damaged_member_of_an_archive_is_one_bad_recording(raw, tmp_path):
     content[entry.header_offset + 30 + len(entry.filename) + 20] ^= 255
     archive.write_bytes(content)
     assert (
-        (report := run(archive, tmp_path)).kept,
+        (report := prepare_part(archive, tmp_path)).kept,
         dict(report.dropped_samples),
     ) == (39, {"unreadable": 1})
 
 
 def test_wrong_counts_are_refused_before_anything_is_prepared(raw, tmp_path):
     with pytest.raises(ValueError, match="nw_ucla xview: expected 1,020 training and 464") as error:
-        run(raw, tmp_path, partial=False)
+        prepare_part(raw, tmp_path, partial=False)
     assert "found 27 and 13" in str(error.value) and "--partial" in str(error.value)
     assert [raw] == list(tmp_path.iterdir())
 
 
 def test_a_complete_dataset_is_not_called_partial(raw, tmp_path, monkeypatch):
     complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
-    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
+    monkeypatch.setitem(DATASETS, "nw_ucla", complete)
     for partial in (False, True):
-        run(raw, tmp_path, partial=partial)
+        prepare_part(raw, tmp_path, partial=partial)
         assert Store(tmp_path / "store.h5").attributes["partial"] is False
 
 
 def test_a_missing_dataset_says_what_to_download_and_where_to_put_it(tmp_path):
     with pytest.raises(ValueError, match=r"no such file or folder\. NW-UCLA: .* Put it at"):
-        run(tmp_path / "nw_ucla.zip", tmp_path)
+        prepare_part(tmp_path / "nw_ucla.zip", tmp_path)
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "notes.json").touch()
     with pytest.raises(ValueError, match=r"found none \(left out: 1 unknown_name\)"):
-        run(tmp_path / "raw", tmp_path)
+        prepare_part(tmp_path / "raw", tmp_path)
 
 
 def test_a_recording_that_is_there_twice_is_refused(raw, tmp_path):
     (raw / "copy").mkdir()
     (raw / "copy" / f"{names(1)[0]}.json").touch()
     with pytest.raises(ValueError, match="is there twice"):
-        run(raw, tmp_path)
+        prepare_part(raw, tmp_path)
 
 
 def test_an_archive_that_was_cut_short_is_refused(raw, tmp_path):
     archive = zipped(raw)
     archive.write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"all_sqe\.zip: expected a whole archive"):
-        run(archive, tmp_path)
+        prepare_part(archive, tmp_path)
 
 
 def test_a_dataset_without_one_good_recording_is_refused(raw, tmp_path):
     for path in raw.iterdir():
         path.write_text("{")
     with pytest.raises(ValueError, match=r"no recording could be prepared; the first: .*JSON"):
-        run(raw, tmp_path)
+        prepare_part(raw, tmp_path)
     assert [raw] == list(tmp_path.iterdir())
 
 
 def test_a_recording_of_a_class_too_many_is_refused(raw, tmp_path, monkeypatch):
     small = replace(DATASETS["nw_ucla"], class_names=("one", "two"))
-    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": small})
+    monkeypatch.setitem(DATASETS, "nw_ucla", small)
     with pytest.raises(ValueError, match="one of the 2 classes of nw_ucla; found number 3"):
-        run(raw, tmp_path)
+        prepare_part(raw, tmp_path)
 
 
 def test_samples_of_another_store_are_copied_not_prepared(raw, tmp_path):
-    run(raw, tmp_path)
+    prepare_part(raw, tmp_path)
     more = tmp_path / "more"
     for name in names(50)[35:]:
         write_recording(more, name)
-    report = run(
+    report = prepare_part(
         more, tmp_path, output=tmp_path / "both.h5", reuse=tmp_path / "store.h5", workers=2
     )
     assert (report.kept, report.reused) == (50, 40)
@@ -235,9 +195,9 @@ def test_samples_of_another_store_are_copied_not_prepared(raw, tmp_path):
 
 @pytest.mark.parametrize(("key", "value"), [("normalize", "first_frame"), ("recipe", 2)])
 def test_a_store_with_other_settings_is_not_reused(raw, tmp_path, key, value):
-    run(raw, tmp_path)
+    prepare_part(raw, tmp_path)
     with pytest.raises(ValueError, match="reused for nw_ucla: expected settings") as error:
-        run(
+        prepare_part(
             raw,
             tmp_path,
             output=tmp_path / "other.h5",
@@ -247,71 +207,6 @@ def test_a_store_with_other_settings_is_not_reused(raw, tmp_path, key, value):
     assert "Give both datasets the same `prepare` settings" in str(error.value)
 
 
-def test_changed_raw_data_is_seen(raw, tmp_path):
-    run(raw, tmp_path)
-    store = tmp_path / "store.h5"
-    assert "what" in check_raw(store, [raw]) and "\n" not in check_raw(store, [raw])
-    assert check_raw(store, [zipped(raw)])
-    write_recording(raw, names(1)[0], num_frames=9)
-    with pytest.raises(ValueError, match=r"changed since .*store\.h5 was prepared") as error:
-        check_raw(store, [raw])
-    assert "raise datasets.<name>.release" in str(error.value)
-    write_recording(raw, names(1)[0], num_frames=1)
-    assert check_raw(store, [raw])
-    (raw / f"{names(40)[3]}.json").unlink()
-    with pytest.raises(ValueError, match="changed since"):
-        check_raw(store, [raw])
-
-
-def test_verify_tells_what_is_there(raw, monkeypatch):
-    complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
-    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
-    archive = zipped(raw)
-    text = verify("nw_ucla", [archive], SETTINGS)
-    assert f"{archive}: {archive.stat().st_size:,} bytes" in text
-    assert "40 recordings of nw_ucla, every one readable" in text
-    assert "xview: 27 training, 13 test (as published); no view in both" in text
-    assert "frames: 120; 1 to 5 a recording, median 3" in text
-    assert "bodies: recordings 40 with 1" in text
-    assert "different values: 2 of subject, 1 of repetition, 3 of view" in text
-    assert "classes: 10" in text
-    assert "same content under another name: 0 recordings" in text
-    assert "WARNING" not in text
-    assert f"fingerprint: {fingerprint('nw_ucla', [raw])}" in text
-
-
-def test_verify_refuses_what_is_incomplete_or_damaged(raw, monkeypatch):
-    with pytest.raises(ValueError, match="expected 1,020 training"):
-        verify("nw_ucla", [raw], SETTINGS)
-    complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
-    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
-    (raw / f"{names(40)[8]}.json").write_text("")
-    with pytest.raises(ValueError, match=f"1 of 40 recordings .*{names(40)[8]}: expected JSON"):
-        verify("nw_ucla", [raw], SETTINGS)
-
-
-def test_verify_refuses_a_recording_that_was_cut_short(raw, monkeypatch):
-    complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
-    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
-    path = raw / f"{names(40)[5]}.json"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=f"1 of 40 recordings .*{names(40)[5]}: expected JSON"):
-        verify("nw_ucla", [raw], SETTINGS)
-
-
-def test_verify_names_a_test_recording_whose_content_is_in_training(raw, monkeypatch):
-    complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
-    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": complete})
-    trained, tested = names(40)[1], names(40)[2]
-    joints = json.loads((raw / f"{trained}.json").read_text())["skeletons"]
-    own = json.loads((raw / f"{tested}.json").read_text())
-    (raw / f"{tested}.json").write_text(json.dumps(own | {"skeletons": joints}))
-    text = verify("nw_ucla", [raw], SETTINGS)
-    assert "same content under another name: 2 recordings" in text
-    copied = f"1 of 13 test samples have the content of a training one: {tested} = {trained}"
-    assert f"WARNING: xview: {copied}" in text
-
-
 def test_a_dataset_whose_split_shares_setups_is_neither_prepared_nor_verified(
     raw, tmp_path, monkeypatch
 ):
@@ -319,17 +214,17 @@ def test_a_dataset_whose_split_shares_setups_is_neither_prepared_nor_verified(
         return (np.arange(len(meta["view"])) % 3 > 0).astype(np.int8)  # whatever the view
 
     shifted = replace(DATASETS["nw_ucla"], expected={}, splits={"xview": leaking})
-    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": shifted})
+    monkeypatch.setitem(DATASETS, "nw_ucla", shifted)
     (raw / f"{names(40)[0]}.json").unlink()
     with pytest.raises(ValueError, match=r"split xview: expected no view in both"):
-        run(raw, tmp_path)
+        prepare_part(raw, tmp_path)
     assert not (tmp_path / "store.h5").exists()
     with pytest.raises(ValueError, match=r"split xview: expected no view in both"):
         verify("nw_ucla", [raw], SETTINGS)
 
 
 def test_in_a_log_progress_is_plain_text_without_bars(raw, tmp_path, capsys):
-    run(raw, tmp_path)
+    prepare_part(raw, tmp_path)
     assert "\r" not in capsys.readouterr().err
 
 
@@ -345,10 +240,10 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path, monkeypatch, workers):
     for name in names(300):
         (folder / f"{name}.json").touch()
     dataset = replace(DATASETS["nw_ucla"], prepare_sample=large)
-    monkeypatch.setattr(prepare_module, "DATASETS", {"nw_ucla": dataset})
-    monkeypatch.setattr(prepare_module, "CHUNK", 4)
+    monkeypatch.setitem(DATASETS, "nw_ucla", dataset)
+    monkeypatch.setattr(pool, "CHUNK", 4)
     tracemalloc.start()
-    run(folder, tmp_path, workers=workers)
+    prepare_part(folder, tmp_path, workers=workers)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     size = (tmp_path / "store.h5").stat().st_size
@@ -360,14 +255,14 @@ PREPARE_AND_HANG = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from dualhead.data import prepare as module
+from dualhead.data.datasets import DATASETS
 from tests.data import test_prepare
 
 if __name__ == "__main__":
     raw, folder, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    slow = replace(module.DATASETS["nw_ucla"], prepare_sample=test_prepare.slow)
-    module.DATASETS = {"nw_ucla": slow}
-    test_prepare.run(raw, folder, workers=workers)
+    slow = replace(DATASETS["nw_ucla"], prepare_sample=test_prepare.slow)
+    DATASETS["nw_ucla"] = slow
+    test_prepare.prepare_part(raw, folder, workers=workers)
 """
 
 
@@ -394,7 +289,7 @@ def test_killed_at_any_time_nothing_passes_for_a_store_and_no_worker_stays(
     killed = subprocess.Popen(
         [sys.executable, script, raw, tmp_path, str(workers)],
         cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"},
     )
     traces = [path for path in raw.iterdir() if path.suffix != ".json"]
     deadline = time.monotonic() + 60
@@ -410,13 +305,13 @@ def test_killed_at_any_time_nothing_passes_for_a_store_and_no_worker_stays(
     while any(map(is_alive, busy)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_alive, busy))
-    assert run(raw, tmp_path).kept == 40
+    assert prepare_part(raw, tmp_path).kept == 40
     left = {path.name for path in tmp_path.iterdir()} - {raw.name, script.name}
     assert left == {"store.h5", "store.dropped.csv"}
 
 
 def test_the_real_archive_makes_a_complete_store(shared, tmp_path):
-    report = run(
+    report = prepare_part(
         shared / "data" / "nw_ucla.tar.gz",
         tmp_path,
         partial=False,

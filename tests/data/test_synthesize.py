@@ -12,7 +12,8 @@ from dualhead.data.datasets.ntu import parse_name
 from dualhead.data.datasets.synthetic import SYNTHETIC, read_class_names
 from dualhead.data.prepare import prepare
 from dualhead.data.store import Store
-from dualhead.data.synthesize import ACTIONS, MARKER, synthesize
+from dualhead.data.synthesize.generate import MARKER, synthesize
+from dualhead.data.synthesize.motions import ACTIONS
 from dualhead.layout import LAYOUTS
 
 SETTINGS = {

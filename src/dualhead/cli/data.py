@@ -40,7 +40,7 @@ def _synthesize_options(command: argparse.ArgumentParser) -> None:
 
 
 def _synthesize(options: argparse.Namespace) -> None:
-    from dualhead.data.synthesize import synthesize
+    from dualhead.data.synthesize.generate import synthesize
 
     names = ("classes", "subjects", "cameras", "setups", "repetitions", "seed")
     settings = {name: getattr(options, name) for name in names}
@@ -129,7 +129,7 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from dualhead.data.prepare import check_raw, verify
+    from dualhead.data.verify import check_raw, verify
 
     dataset, store, raw = options.dataset, options.store, options.raw
     settings = _prepare_defaults() | DATASET_PREPARE.get(dataset, {})

@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Frames = npt.NDArray[np.int64]
+from dualhead.arrays import Array, Floats, Integers, Mask
 
 MIN_FRAMES = 12  # CTR-GCN: a body seen for fewer is noise
 MAX_SPREAD = 0.8  # CTR-GCN: a frame is noise if the body is wider than this share of its height
@@ -84,7 +81,7 @@ def select_by_energy(slots: Floats, max_bodies: int) -> tuple[list[int], list[Re
 
 
 def find_tracks(
-    frames: Frames, ids: Sequence[str], joints: Floats
+    frames: Integers, ids: Sequence[str], joints: Floats
 ) -> tuple[dict[str, Track], list[Removed]]:
     """Gather the rows of each ID, as CTR-GCN does.
 
@@ -202,8 +199,8 @@ def motion(joints: Array) -> float:
     return float(positions.var(axis=0).sum())
 
 
-def _is_sideways(joints: Array) -> npt.NDArray[np.bool_]:
+def _is_sideways(joints: Array) -> Mask:
     """Return the frames (n,) where a body is too wide for its height."""
     x, y = joints[0], joints[1]
-    sideways: npt.NDArray[np.bool_] = np.ptp(x, axis=1) > MAX_SPREAD * np.ptp(y, axis=1)
+    sideways: Mask = np.ptp(x, axis=1) > MAX_SPREAD * np.ptp(y, axis=1)
     return sideways

@@ -10,23 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dualhead.arrays import Array, Columns, Integers
 from dualhead.data.datasets import DATASETS
 from dualhead.data.datasets.base import Dataset
-from dualhead.data.store import Array, Integers, Store
+from dualhead.data.store import Store
 
 EXAMPLES = 5  # names that an error lists
 
 
-def shared_values(
-    meta: Mapping[str, Integers], column: str, train: Integers, test: Integers
-) -> list[int]:
+def shared_values(meta: Columns, column: str, train: Integers, test: Integers) -> list[int]:
     """Return the values of a meta column that training and test samples share."""
     values = meta[column]
     found: list[int] = np.intersect1d(values[train], values[test]).tolist()
     return found
 
 
-def refuse_shared(dataset: Dataset, meta: Mapping[str, Integers], where: str) -> None:
+def refuse_shared(dataset: Dataset, meta: Columns, where: str) -> None:
     """Refuse a dataset's own splits where training and test share what the protocol keeps apart.
 
     Raises:

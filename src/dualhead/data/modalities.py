@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from dualhead.arrays import Array
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dualhead.layout import SkeletonLayout
 
-Positions = TypeVar("Positions", npt.NDArray[np.float32], "Tensor")
+Positions = TypeVar("Positions", Array, "Tensor")
 
 
 class Modality(Protocol):

@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from dualhead.arrays import Array, Floats, Mask
 from dualhead.layout import SkeletonLayout
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
 
 PADDED_FRAMES = 300  # to which the authors loop every recording
 Z_AXIS, X_AXIS = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)
@@ -111,9 +108,9 @@ def _center_frames(bodies: Sequence[Array], center: int) -> list[Array]:
     return centered
 
 
-def _seen_joints(body: Array) -> npt.NDArray[np.bool_]:
+def _seen_joints(body: Array) -> Mask:
     """Return where a body (T, V, C) has a joint: (T, V)."""
-    seen: npt.NDArray[np.bool_] = np.moveaxis(body != 0, -1, 0).any(axis=0)
+    seen: Mask = np.moveaxis(body != 0, -1, 0).any(axis=0)
     return seen
 
 

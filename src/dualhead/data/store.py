@@ -20,15 +20,13 @@ from typing import BinaryIO, NamedTuple, Self
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from dualhead.arrays import Array, Columns, Integers, Parts
 from dualhead.files import replacing
 from dualhead.layout import SkeletonLayout, load_layout
 from dualhead.params import Settings
 
-Array = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-SplitFunction = Callable[[Mapping[str, Integers]], npt.NDArray[np.int8]]
+SplitFunction = Callable[[Columns], Parts]
 """Meta columns, each (N,) -> (N,): 1 train, 0 test, -1 neither."""
 
 SCHEMA = 1
@@ -417,9 +415,7 @@ def _read_attributes(file: h5py.File) -> Settings:
     return attributes
 
 
-def _read_columns(
-    file: h5py.File, group: str, dtype: np.dtype[np.generic]
-) -> dict[str, npt.NDArray[np.int64]]:
+def _read_columns(file: h5py.File, group: str, dtype: np.dtype[np.generic]) -> dict[str, Integers]:
     return {name: column[:].astype(dtype) for name, column in file.get(group, {}).items()}
 
 

@@ -7,12 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from dualhead.arrays import Array, Columns, Parts
 from dualhead.params import Settings
-
-Array = npt.NDArray[np.float32]
 
 
 class RawSample(NamedTuple):
@@ -63,7 +59,7 @@ class Dataset:
 
     Raises ValueError for a bad file.
     """
-    splits: Mapping[str, Callable[[Mapping[str, npt.NDArray[np.int64]]], npt.NDArray[np.int8]]]
+    splits: Mapping[str, Callable[[Columns], Parts]]
     """Split name -> meta columns (each (N,)) to 1 train, 0 test, -1 neither."""
     expected: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Split name -> exact (train, test) counts of the complete dataset."""

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from dualhead.data.datasets.base import Array, Dataset, Dropped, Prepared, RawSample
-from dualhead.data.download import WHERE, RawFile, list_files, read_file
+from dualhead.arrays import Array, Columns, Floats, Parts
+from dualhead.data.archives import RawFile, list_files, read_file
+from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.download import WHERE
 from dualhead.params import Settings
 
 NUM_CLASSES = 400
@@ -21,8 +22,6 @@ BODIES_IN = 5
 LONGEST = 3000  # frames; clips last 10 s
 SUBSETS = {"kinetics_train": 1, "kinetics_val": 0}
 LABELS = "_label.json"  # kinetics_val_label.json beside kinetics_val/
-
-Doubles = npt.NDArray[np.float64]  # the authors compute in these, and store float32
 
 
 class Clip(NamedTuple):
@@ -147,7 +146,7 @@ def _parse(content: bytes, name: str) -> dict[str, object]:
     return parsed
 
 
-def _read_frames(clip: Mapping[str, object], name: str) -> tuple[Doubles, int, str]:
+def _read_frames(clip: Mapping[str, object], name: str) -> tuple[Floats, int, str]:
     """Return (T, 5, V, 3) x, y, score; the number of frames; and what five persons leave out."""
     frames, persons, poses, scores = [], [], [], []
     lost = longest = 0
@@ -176,20 +175,20 @@ def _read_frames(clip: Mapping[str, object], name: str) -> tuple[Doubles, int, s
     return joints, longest, f"{lost} skeletons of persons after the fifth" if lost else ""
 
 
-def _center(joints: Doubles) -> Doubles:
+def _center(joints: Floats) -> Floats:
     """Put the origin in the picture's middle, y up; a joint without score is at the origin."""
     x, y, score = joints[..., 0] - 0.5, -(joints[..., 1] - 0.5), joints[..., 2]
     seen = score != 0
     return np.stack([np.where(seen, x, 0), np.where(seen, y, 0), score], axis=-1)
 
 
-def _shorten(body: Doubles) -> Array:
+def _shorten(body: Floats) -> Array:
     """Leave out the empty frames at the end, which zero padding gives back."""
     filled = np.flatnonzero(body.any(axis=(1, 2)))
     return body[: filled[-1] + 1 if len(filled) else 0].astype(np.float32)
 
 
-def _val(columns: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.int8]:
+def _val(columns: Columns) -> Parts:
     return columns["training"].astype(np.int8)
 
 

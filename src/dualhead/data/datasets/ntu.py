@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from dualhead.data.datasets.base import Array, Dataset, Dropped, Prepared, RawSample
+from dualhead.arrays import Array, Columns, Parts
+from dualhead.data.archives import list_files
+from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
 from dualhead.data.datasets.skeleton_file import Recording, read_skeleton
 from dualhead.data.denoise import Removed, find_tracks, select_actors, select_by_energy
-from dualhead.data.download import WHERE, list_files, missing_samples
+from dualhead.data.download import WHERE, missing_samples
 from dualhead.data.normalize import normalize, remove_empty_frames, remove_unpeopled_frames
 from dualhead.layout import LAYOUTS
 from dualhead.params import Settings
@@ -69,9 +70,6 @@ TRAINING_SUBJECTS_120 = TRAINING_SUBJECTS_60 | frozenset(
 )
 TRAINING_CAMERAS = frozenset((2, 3))
 TRAINING_SETUPS = frozenset(range(2, 33, 2))
-
-Columns = Mapping[str, npt.NDArray[np.int64]]
-Split = npt.NDArray[np.int8]
 
 
 def parse_name(name: str) -> dict[str, int] | None:
@@ -218,13 +216,13 @@ def _cancelling(planes: Array) -> list[Removed]:
     return [Removed("all", "cancelling_kept", f"{counted} add up to 0 without being 0: kept")]
 
 
-def _split(columns: Columns, *, column: str, training: frozenset[int]) -> Split:
+def _split(columns: Columns, *, column: str, training: frozenset[int]) -> Parts:
     """Return 1 where a meta column has one of the training values, else 0."""
     return np.isin(columns[column], sorted(training)).astype(np.int8)
 
 
 def _dataset(
-    kind: str, num_classes: int, setups: range, splits: Mapping[str, Callable[[Columns], Split]]
+    kind: str, num_classes: int, setups: range, splits: Mapping[str, Callable[[Columns], Parts]]
 ) -> Dataset:
     return Dataset(
         kind=kind,

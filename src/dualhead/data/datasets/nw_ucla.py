@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from dualhead.data.datasets.base import Array, Dataset, Dropped, Prepared, RawSample
-from dualhead.data.download import WHERE, list_files
+from dualhead.arrays import Array, Columns, Parts
+from dualhead.data.archives import list_files
+from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.download import WHERE
 from dualhead.data.normalize import normalize
 from dualhead.layout import LAYOUTS
 from dualhead.params import Settings
@@ -83,7 +84,7 @@ def _read_body(content: bytes, sample: RawSample) -> Array:
     return body.astype(np.float32)
 
 
-def _xview(columns: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.int8]:
+def _xview(columns: Columns) -> Parts:
     return np.where(columns["view"] == 3, 0, 1).astype(np.int8)
 
 

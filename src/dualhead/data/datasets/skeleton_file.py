@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dualhead.arrays import Floats, Integers, Mask
+
 FIELDS = 12  # of a joint's line
 MARGIN = 64  # bytes; a line that begins this near the end of the file is read the slow way
 
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+
 Words = npt.NDArray[np.uint64]  # eight bytes of text each, the first one lowest
 
 SPACE = ord(" ")
@@ -33,11 +34,11 @@ class Recording(NamedTuple):
     """One `.skeleton` file: R rows, one for each body in each frame, in the file's order."""
 
     num_frames: int
-    frames: Indices  # (R,) from 0
-    slots: Indices  # (R,) place of the body within its frame, from 0
+    frames: Integers  # (R,) from 0
+    slots: Integers  # (R,) place of the body within its frame, from 0
     joints: Floats  # (3, R, V) x, y, z in meters of the camera; 0 where none is given
     content: bytes
-    headers: Indices  # (R,) where a body's header begins in the content
+    headers: Integers  # (R,) where a body's header begins in the content
 
     def body_ids(self) -> tuple[str, ...]:
         """Return the tracker's ID of each row, the first field of its header."""
@@ -135,7 +136,7 @@ def _count(line: bytes) -> int:
     return count
 
 
-def _read_positions(lines: _Lines, joint_lines: Indices, begin: Indices) -> Floats:
+def _read_positions(lines: _Lines, joint_lines: Integers, begin: Integers) -> Floats:
     """Return the first three fields of some lines, which begin at `begin`, as (3, lines)."""
     positions = np.zeros((3, len(begin)))
     num_safe = int(np.searchsorted(begin, len(lines.content) - MARGIN))
@@ -158,7 +159,7 @@ def _read_line(lines: _Lines, number: int) -> list[float]:
         raise lines.damaged(number, "x, y and z of a joint") from error
 
 
-def _read_numbers(content: bytes, begin: Indices) -> tuple[Floats, Indices, npt.NDArray[np.bool_]]:
+def _read_numbers(content: bytes, begin: Integers) -> tuple[Floats, Integers, Mask]:
     """Read plain decimals such as `-0.2181153`, all at once, each exactly as `float` does.
 
     Sixteen bytes of each are looked at as two words. Up to 15 digits are a whole number below

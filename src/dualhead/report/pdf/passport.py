@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dualhead.arrays import Integers
 from dualhead.data.leakage import copies, copies_text, refuse_overlap, same_content
-from dualhead.data.store import Integers, Store
+from dualhead.data.store import Store
 from dualhead.params import Settings
 from dualhead.params import address as address_of
 from dualhead.report.pdf.runs import table

@@ -1,0 +1,136 @@
+"""The recordings of a raw dataset: listed, counted against what is published, and fingerprinted."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from dualhead.arrays import Columns
+from dualhead.data.datasets import DATASETS
+from dualhead.data.datasets.base import Dataset, Dropped, RawSample
+from dualhead.data.datasets.ntu import NO_LIST
+from dualhead.data.store import Store
+
+
+def by_reason(counts: Mapping[str, int]) -> str:
+    """Return counts as `2 unreadable, 1 unknown_name`, or `none`."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "none"
+
+
+def list_dataset(kind: str, raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
+    """Return the recordings of a dataset sorted by name, and what was left out already.
+
+    Raises:
+        ValueError: if nothing is there, or two recordings have one name.
+    """
+    dataset = DATASETS[kind]
+    for path in raw:
+        if not path.exists():
+            raise ValueError(f"{path}: no such file or folder. {dataset.where}")
+    samples, left_out = dataset.list_samples(raw)
+    samples.sort(key=lambda sample: sample.name)
+    for first, second in pairwise(samples):
+        if first.name == second.name:
+            raise ValueError(
+                f"{first.name} is there twice: {place_of(first)} and {place_of(second)}. "
+                "Give one of them."
+            )
+    if not samples:
+        reasons = by_reason(Counter(row.reason for row in left_out))
+        raise ValueError(
+            f"{shown(raw)}: expected recordings of {kind}, found none (left out: {reasons}). "
+            f"{dataset.where}"
+        )
+    return samples, left_out
+
+
+def without_missing_list(left_out: Sequence[Dropped], *, partial: bool) -> list[Dropped]:
+    """Return what was left out; refuse a complete NTU dataset whose list of bad samples is absent.
+
+    A part of the dataset is prepared without that list, and stderr says so.
+    """
+    for row in left_out:
+        if row.reason == NO_LIST and not partial:
+            raise ValueError(row.detail)
+        if row.reason == NO_LIST:
+            print(f"{row.detail} Until then none is left out.", file=sys.stderr)
+    return [row for row in left_out if row.reason != NO_LIST]
+
+
+def place_of(sample: RawSample) -> str:
+    """Return the path of a recording, through its archive if it lies in one."""
+    return f"{sample.source}/{sample.member}" if sample.member else str(sample.source)
+
+
+def shown(raw: Sequence[Path]) -> str:
+    """Return the raw paths as one text."""
+    return ", ".join(map(str, raw))
+
+
+def columns_of(dataset: Dataset, samples: Sequence[RawSample], old: Store | None) -> Columns:
+    """Return the meta columns of all samples, those of the reused store first."""
+    columns = {
+        column: np.array([sample.meta[column] for sample in samples], np.int64)
+        for column in dataset.meta_columns
+    }
+    if old is None:
+        return columns
+    return {name: np.concatenate([old.meta[name], values]) for name, values in columns.items()}
+
+
+def check_counts(dataset: Dataset, raw: Sequence[Path], meta: Columns, *, partial: bool) -> bool:
+    """Return whether each split has its published counts; refuse if not, unless `partial`."""
+    for split, expected in dataset.expected.items():
+        found = count_split(dataset, split, meta)
+        if found != expected:
+            if partial:
+                return False
+            raise ValueError(
+                f"{shown(raw)}: {dataset.kind} {split}: expected {expected[0]:,} training and "
+                f"{expected[1]:,} test recordings, found {found[0]:,} and {found[1]:,}. Complete "
+                "the download, or accept a subset with --partial (`partial: true` in params.yaml)."
+            )
+    return bool(dataset.expected)
+
+
+def count_split(dataset: Dataset, split: str, meta: Columns) -> tuple[int, int]:
+    """Return the numbers of training and test samples of a split."""
+    part = dataset.splits[split](meta)
+    return int((part == 1).sum()), int((part == 0).sum())
+
+
+def class_names_of(
+    dataset: Dataset, raw: Sequence[Path], samples: Sequence[RawSample]
+) -> tuple[str, ...]:
+    """Return the names of the classes; refuse a recording of a class beyond them."""
+    names = dataset.read_class_names(raw) if dataset.read_class_names else dataset.class_names
+    for sample in samples:
+        if not 0 <= sample.label < len(names):
+            raise ValueError(
+                f"{place_of(sample)}: expected one of the {len(names)} classes of {dataset.kind}; "
+                f"found number {sample.label + 1}. Is this another dataset?"
+            )
+    return names
+
+
+def fingerprint(kind: str, raw: Sequence[Path]) -> str:
+    """Return what identifies the raw data: the same for an archive and for its unpacked folder.
+
+    It is made of names, classes and sizes, so it costs a listing; a change that keeps every size is
+    not seen.
+    """
+    return fingerprint_of(list_dataset(kind, raw)[0])
+
+
+def fingerprint_of(samples: Iterable[RawSample]) -> str:
+    """Return the fingerprint of listed recordings; see `fingerprint`."""
+    digest = hashlib.sha256()
+    for sample in sorted(samples, key=lambda sample: sample.name):
+        digest.update(f"{sample.name} {sample.label} {sample.size}\n".encode())
+    return digest.hexdigest()

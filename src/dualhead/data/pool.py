@@ -1,0 +1,140 @@
+"""Worker processes that prepare recordings: in order, in bounded memory, gone with their parent."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from dualhead.data.archives import ZipEntry, is_tar, read_entry, unpack, zip_entries
+from dualhead.data.datasets.base import Dropped, Prepared, RawSample
+from dualhead.params import Settings
+
+PrepareSample = Callable[[bytes, RawSample, Settings], Prepared]
+
+CHUNK = 16  # samples a worker takes at once
+CHUNKS_AHEAD = 2  # for each worker: bounds what is in memory
+
+
+class Task(NamedTuple):
+    """A recording to be prepared, and where it lies if that is in a zip."""
+
+    sample: RawSample
+    entry: ZipEntry | None
+
+
+class Outcome(NamedTuple):
+    """What became of a recording: prepared, or dropped and why."""
+
+    sample: RawSample
+    result: Prepared | Dropped
+
+
+@contextmanager
+def opened(samples: Sequence[RawSample]) -> Iterator[list[Task]]:
+    """Yield the samples with their places in zips; tar archives are unpacked meanwhile."""
+    archives = {sample.source for sample in samples if sample.member is not None}
+    entries = {path: zip_entries(path) for path in archives if not is_tar(path)}
+    with ExitStack() as stack:
+        folders = {}
+        for path in archives - entries.keys():
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dualhead-"))
+            folders[path] = Path(folder)
+            unpack(path, folders[path])
+        yield [_task(sample, entries, folders) for sample in samples]
+
+
+def _task(
+    sample: RawSample, entries: Mapping[Path, Mapping[str, ZipEntry]], folders: Mapping[Path, Path]
+) -> Task:
+    if sample.member is None:
+        return Task(sample, None)
+    if sample.source in folders:
+        unpacked = folders[sample.source] / sample.member
+        return Task(sample._replace(source=unpacked, member=None), None)
+    return Task(sample, entries[sample.source][sample.member])
+
+
+def _read(task: Task) -> bytes:
+    """Return the content of a recording.
+
+    Raises:
+        ValueError: if it is damaged; an error of the disk or of permissions stops the run instead,
+            because it says nothing about the recording.
+    """
+    if task.entry is None:
+        return task.sample.source.read_bytes()
+    with task.sample.source.open("rb") as archive:
+        return read_entry(archive, task.entry)
+
+
+def prepare_chunk(
+    prepare_sample: PrepareSample, settings: Settings, tasks: Sequence[Task]
+) -> list[Outcome]:
+    """Prepare some recordings, in a worker; a bad one becomes a row of the dropped CSV."""
+    outcomes = []
+    for task in tasks:
+        try:
+            result: Prepared | Dropped = prepare_sample(_read(task), task.sample, settings)
+        except ValueError as error:
+            result = Dropped(task.sample.name, "", "unreadable", str(error))
+        outcomes.append(Outcome(task.sample, result))
+    return outcomes
+
+
+Result = TypeVar("Result")
+
+
+def in_parallel(
+    function: Callable[[Sequence[Task]], list[Result]], tasks: Sequence[Task], workers: int
+) -> Iterator[Result]:
+    """Yield the outcome of each task, in order, with a bounded number of them in memory.
+
+    Workers are spawned, not forked: a fork would copy the locks of this process's threads.
+    """
+    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
+    workers = min(workers, len(chunks))
+    if workers < 2:
+        for chunk in chunks:
+            yield from function(chunk)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
+    pending: deque[Future[list[Result]]] = deque()
+    try:
+        for chunk in chunks:
+            pending.append(pool.submit(function, chunk))
+            if len(pending) > CHUNKS_AHEAD * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise ValueError(
+            "a worker process was killed, perhaps for want of memory; nothing was written. "
+            "Try again with fewer --workers."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in workers only"
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
