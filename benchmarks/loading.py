@@ -17,7 +17,7 @@ from benchmarks.scale import Scale
 from benchmarks.timing import Spread, say, take_turns
 from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
-from dualhead.runs.loader import load_split, make_batch
+from dualhead.runs.batches import load_split, make_batch
 
 SECTION = "loading"
 BATCH = 64

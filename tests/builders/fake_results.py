@@ -18,7 +18,7 @@ from dualhead.grid import resolve
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from dualhead.params import Settings
 from dualhead.runs.ensemble import ensemble
-from dualhead.runs.loader import split_positions
+from dualhead.runs.partition import split_positions
 from dualhead.runs.scores import (
     Attention,
     Scored,

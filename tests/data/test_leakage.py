@@ -12,7 +12,7 @@ from dualhead.data.leakage import copies, copies_text, refuse_overlap, refuse_sh
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import LAYOUTS
 from dualhead.params import address
-from dualhead.runs.loader import check_store
+from dualhead.runs.partition import check_store
 from tests.builders.tiny import tiny_config
 
 ROWS = 12  # of joints a body
@@ -120,11 +120,11 @@ def ntu_config() -> dict:
 def test_a_training_refuses_a_store_with_a_test_sample_in_training(tmp_path):
     path = ntu_store(tmp_path / "ntu120-0000000a.h5", address="ntu120-0000000a")
     with Store(path) as store:
-        check_store(store, ntu_config(), path)
+        check_store(store, ntu_config())
         name = store.names[int(np.flatnonzero(store.meta["setup"] == 1)[0])]
     plant(path, "xset", name, 1)
     with Store(path) as store, pytest.raises(ValueError, match="no setup in both"):
-        check_store(store, ntu_config(), path)
+        check_store(store, ntu_config())
 
 
 def test_a_training_refuses_a_store_made_with_other_settings(tmp_path):
@@ -132,13 +132,13 @@ def test_a_training_refuses_a_store_made_with_other_settings(tmp_path):
     path = ntu_store(tmp_path / "ntu120-0000000a.h5", address=other)
     expected = rf"other settings: expected ntu120-0000000a .* found {other} .*'normalize': 'rotate'"
     with Store(path) as store, pytest.raises(ValueError, match=expected):
-        check_store(store, ntu_config(), path)
+        check_store(store, ntu_config())
 
 
 def test_a_training_refuses_another_number_of_bodies(tmp_path):
     path = ntu_store(tmp_path / "mine.h5", max_bodies=1)
     with Store(path) as store, pytest.raises(ValueError, match=r"with 2 bodies, found .* with 1"):
-        check_store(store, ntu_config(), path)
+        check_store(store, ntu_config())
 
 
 def test_a_sample_id_that_stands_twice_is_refused(tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dualhead.models.checkpoint import convert_weights, load, load_checkpoint, save_checkpoint
+from dualhead.models.checkpoint import load, load_checkpoint, save_checkpoint
+from dualhead.models.convert import convert_weights
 from tests.models.test_models import CLASSES, build_pair, make_input, small_settings
 
 EXTRA = {"variant": "tiny", "modality": "joint", "max_bodies": 2}

@@ -10,8 +10,7 @@ from torch.nn.functional import cross_entropy
 import dualhead
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
-from dualhead.models.checkpoint import convert_weights
-from dualhead.models.convert import published_views
+from dualhead.models.convert import convert_weights, published_views
 from tests.models.test_models import SMALL
 from tests.reference import network
 

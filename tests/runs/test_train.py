@@ -19,11 +19,13 @@ from torch.nn.functional import cross_entropy
 from dualhead.data.store import Store
 from dualhead.params import packaged_params, read_yaml
 from dualhead.runs import train as train_module
+from dualhead.runs.batches import epoch_order, load_split, make_batch
 from dualhead.runs.evaluate import evaluate
-from dualhead.runs.loader import epoch_order, load_split, make_batch, split_positions
+from dualhead.runs.partition import split_positions
+from dualhead.runs.state import Training
+from dualhead.runs.stopping import STOP_SIGNALS, stop_requests
 from dualhead.runs.train import (
     REQUEUE,
-    Training,
     learning_rate,
     make_optimizer,
     training_step,
@@ -129,8 +131,8 @@ def test_ctrl_c_saves_the_state_and_stops(folder, config, unbroken):
 
 
 def test_the_second_signal_acts_as_it_always_did(folder, config):
-    handlers = {number: signal.getsignal(number) for number in train_module.STOP_SIGNALS}
-    with train_module.stop_requests() as stop:
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    with stop_requests() as stop:
         os.kill(os.getpid(), signal.SIGUSR1)
         assert stop() == signal.SIGUSR1
         assert handlers == {number: signal.getsignal(number) for number in handlers}

@@ -90,7 +90,7 @@ def _train(options: argparse.Namespace) -> int | None:
 def _train_shared(work: Callable[..., int], options: argparse.Namespace) -> int:
     """Train on several devices, each claimed for itself."""
     from dualhead.runs.distributed import run_shared
-    from dualhead.runs.train import stop_requests
+    from dualhead.runs.stopping import stop_requests
 
     with ExitStack() as claims, stop_requests() as requested:
         devices = [claims.enter_context(_claimed_device(options)) for _ in range(options.gpus)]
@@ -181,7 +181,7 @@ def _convert_options(command: argparse.ArgumentParser) -> None:
 
 
 def _convert_weights(options: argparse.Namespace) -> None:
-    from dualhead.models.checkpoint import convert_weights
+    from dualhead.models.convert import convert_weights
 
     convert_weights(
         options.weights,

@@ -1,4 +1,4 @@
-"""Several processes train one network: each computes its share of every batch, and all take the same step.
+"""Several processes that train one network: each computes its share of every batch, and all take the same step.
 
 Every process draws the same samples and augmentations, the batch statistics are those of all shares
 together, and gradients are summed. So the result does not depend on how many processes there are.
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,8 +23,8 @@ from torch import Tensor, distributed, nn
 
 from dualhead.models.norm import synchronize
 from dualhead.runs.inference import choose_device
+from dualhead.runs.stopping import STOP_SIGNALS, Requested
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 PATIENCE = timedelta(hours=2)  # the first process evaluates while the others wait
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_FOLLOW = 10.0  # for the others, once one process has ended
@@ -76,15 +76,13 @@ class Share(NamedTuple):
 
 
 ALONE = Share()
-Requested = Callable[[], int]
-"""Returns the signal that asks to end, or 0."""
 
 
 class Work(Protocol):
     """What each process does, to an exit code; it can be pickled."""
 
     def __call__(self, *, device: str, share: Share, requested: Requested) -> int:
-        """Do it."""
+        """Run one rank; return its exit code."""
 
 
 def run_shared(work: Work, devices: Sequence[str], requested: Requested) -> int:
@@ -148,7 +146,7 @@ def _wait(processes: Sequence[BaseProcess], asked: _Number, requested: Requested
 def _run_one(
     work: Work, rank: int, devices: list[str], meeting: str, asked: _Number, parent: int
 ) -> None:
-    """Be one of the processes."""
+    """Join the process group as `rank`, run `work` and exit with its code."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     device = choose_device(devices[rank])

@@ -1,4 +1,4 @@
-"""Evaluation: every test sample's scores under every choice of weights, and how good they are."""
+"""Evaluation: every test sample's scores under every choice of weights, and their accuracies."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dualhead.models.checkpoint import load, load_checkpoint
 from dualhead.models.dualhead import DualHead
 from dualhead.params import Settings, address
 from dualhead.progress import progress
+from dualhead.runs.batches import Split, frame_numbers, load_split, make_batch, ordered_batches
 from dualhead.runs.inference import (
     autocast,
     choose_device,
@@ -22,15 +23,7 @@ from dualhead.runs.inference import (
     precision,
     use_cpu,
 )
-from dualhead.runs.loader import (
-    Split,
-    check_store,
-    frame_numbers,
-    load_split,
-    make_batch,
-    split_positions,
-    test_batches,
-)
+from dualhead.runs.partition import check_network, check_store, split_positions
 from dualhead.runs.scores import (
     VALIDATION,
     Attention,
@@ -77,9 +70,8 @@ def evaluate(
     config: Settings = content["config"]
     where = choose_device(device)
     with Store(store) as source:
-        check_store(source, config, store)
-        refuse_other_data(content["training"], source, checkpoint)
-        _check_network(content, source, checkpoint, store)
+        check_store(source, config, content["num_classes"])
+        check_network(content, source, checkpoint)
         positions = split_positions(source, config)
         test = load_split(source, positions.test, where)
         validation = positions.validation
@@ -106,7 +98,7 @@ def evaluate(
 
 
 def _own_checkpoint(path: Path) -> Settings:
-    """Return what a run's checkpoint holds; converted weights are refused."""
+    """Return the content of a run's checkpoint; refuse converted weights."""
     content = load_checkpoint(path)
     if "split" not in content["config"]:
         raise ValueError(
@@ -139,7 +131,9 @@ def score_split(model: nn.Module, split: Split, config: Settings, batch_size: in
 
     The network is put in eval mode.
     """
-    batches = test_batches(split, batch_size, modality=config["modality"], settings=config["input"])
+    batches = ordered_batches(
+        split, batch_size, modality=config["modality"], settings=config["input"]
+    )
     count = -(-len(split) // batch_size)
     shown = progress(batches, total=count, label="scores", unit="batches")
     name = config["train"]["precision"]
@@ -149,7 +143,7 @@ def score_split(model: nn.Module, split: Split, config: Settings, batch_size: in
 
 
 def _attend(model: nn.Module, split: Split, config: Settings) -> Attention | None:
-    """Return how a network attends to each class's first test recording; None if it does not."""
+    """Return a network's attention maps of each class's first test recording; None without attention."""
     if not (isinstance(model, DualHead) and (model.attend_frames or model.attend_joints)):
         return None
     first = np.unique(split.labels.numpy(), return_index=True)[1]
@@ -167,33 +161,8 @@ def _attend(model: nn.Module, split: Split, config: Settings) -> Attention | Non
     return Attention(names, frame_numbers(split, index, settings).numpy(), tables)
 
 
-def _check_network(content: Settings, source: Store, checkpoint: Path, store: Path) -> None:
-    found = source.layout.name, source.num_classes
-    expected = content["layout"], content["num_classes"]
-    if found != expected:
-        raise ValueError(
-            f"{store}: a store of {found[0]} with {found[1]} classes, but {checkpoint} is for "
-            f"{expected[0]} with {expected[1]}; give the store it was trained on"
-        )
-
-
-def refuse_other_data(training: Settings, source: Store, checkpoint: Path) -> None:
-    """Refuse a store that was prepared otherwise than the one a network was trained on.
-
-    Raises:
-        ValueError: naming the settings that differ; a checkpoint that does not know them passes.
-    """
-    trained = training.get("data", {}).get("settings")
-    found = source.attributes["settings"]
-    if trained is not None and address(trained) != address(found):
-        raise ValueError(
-            f"{source.path}: a store made with other settings, {found}, than that which {checkpoint} "
-            f"was trained on, {trained}; prepare it as that one was"
-        )
-
-
 def _facts(config: Settings, training: Settings, num_test: int, num_classes: int) -> Settings:
-    """Return what heads metrics.json: which run, and what its training cost."""
+    """Return the head of metrics.json: the run's identity and what its training cost."""
     same = ("parameters", "gmacs", "device", "peak_memory_mb", "final_loss", "git", "versions")
     return {
         "benchmark": config["benchmark"],

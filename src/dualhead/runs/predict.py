@@ -1,4 +1,4 @@
-"""What a network takes recordings for, as a table that a person can read."""
+"""Each recording's five likeliest classes, as a CSV file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 from dualhead.data.store import Store
 from dualhead.files import write_csv
 from dualhead.models.checkpoint import load, load_checkpoint
-from dualhead.params import Settings
-from dualhead.runs.evaluate import refuse_other_data, score_split
+from dualhead.runs.batches import load_split
+from dualhead.runs.evaluate import score_split
 from dualhead.runs.inference import choose_device
-from dualhead.runs.loader import load_split
+from dualhead.runs.partition import check_network
 
 HEADER = ("name", "label", "predicted", "class_name", "probability", "top5")
 BATCH_SIZE = 16
@@ -37,19 +37,11 @@ def predict(checkpoint: Path, store: Path, output: Path, *, device: str) -> None
     """
     where = choose_device(device)
     content = load_checkpoint(checkpoint)
-    config: Settings = content["config"]
     with Store(store) as source:
-        found = source.layout.name, source.max_bodies
-        expected = content["layout"], config["max_bodies"]
-        if found != expected:
-            raise ValueError(
-                f"{store}: skeletons of layout {found[0]}, at most {found[1]} bodies; {checkpoint} "
-                f"expects {expected[0]}, {expected[1]}; prepare them as that network's were"
-            )
-        refuse_other_data(content["training"], source, checkpoint)
+        check_network(content, source, checkpoint)
         split = load_split(source, np.arange(len(source.names)), where)
         class_names = source.class_names
-    heads = score_split(load(checkpoint, device=where), split, config, BATCH_SIZE)
+    heads = score_split(load(checkpoint, device=where), split, content["config"], BATCH_SIZE)
     labels = split.labels.numpy()
     scores = heads["fusion"]["softmax"]
     write_csv(output, HEADER, _rows(split.names, labels, scores, class_names))

@@ -6,19 +6,25 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from dualhead.files import replacing, write_csv
 from dualhead.runs.metrics import accuracies, class_counts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Heads = Mapping[str, Mapping[str, Array]]
 """Head (coarse, fine, fusion) -> logits or softmax -> (N, classes)."""
+
+Kind = TypeVar("Kind", "Array", "Tensor")
 
 SCHEMA = 1
 VALIDATION = "validation"  # the group of the held-out samples: a score file within the score file
@@ -61,12 +67,19 @@ class Scores(NamedTuple):
 
 def softmax(logits: Array) -> Array:
     """Return the softmax over the last axis (Eqs. 12 and 13)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    probabilities: Array = (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(
-        np.float32
-    )
+    probabilities: Array = special.softmax(logits.astype(np.float64), axis=-1).astype(np.float32)
     return probabilities
+
+
+def fuse(coarse: Kind, fine: Kind, weight: float) -> Kind:
+    """Return the weighted mean of both heads' scores (Eq. 14).
+
+    Args:
+        coarse: the coarse head's, (N, classes).
+        fine: the fine head's, (N, classes).
+        weight: mu, the share of the coarse head.
+    """
+    return weight * coarse + (1 - weight) * fine
 
 
 def fuse_heads(logits: Mapping[str, Array], weight: float) -> dict[str, dict[str, Array]]:
@@ -83,10 +96,7 @@ def fuse_heads(logits: Mapping[str, Array], weight: float) -> dict[str, dict[str
     }
     if "fusion" not in heads:
         coarse, fine = heads["coarse"], heads["fine"]
-        share = np.float32(weight)
-        heads["fusion"] = {
-            kind: share * coarse[kind] + (1 - share) * fine[kind] for kind in ("logits", "softmax")
-        }
+        heads["fusion"] = {kind: fuse(coarse[kind], fine[kind], weight) for kind in coarse}
     return heads
 
 

@@ -1,39 +1,30 @@
 """Training: one plain loop, which can be killed anywhere and ends in the same bits.
 
-Everything that changes while it runs is in `Training`, and all of that is in the state file,
-written whole after every epoch, every ten minutes, and when the process is asked to end. The state
-lies beside the declared outputs and goes when they are there.
+Everything that changes while it runs is in `state.Training`, and all of that is in the state file.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-import platform
-import resource
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
 from dualhead.data.store import Store
-from dualhead.files import replacing, write_csv
+from dualhead.files import write_csv
 from dualhead.models import build_model
 from dualhead.models.checkpoint import save_checkpoint
 from dualhead.models.complexity import count_macs, count_parameters
-from dualhead.params import Settings, address
+from dualhead.params import Settings
 from dualhead.progress import duration, progress
-from dualhead.runs.distributed import ALONE, STOP_SIGNALS, Requested, Share
+from dualhead.runs.batches import Split, epoch_order, load_split, make_batch, send
+from dualhead.runs.distributed import ALONE, Share
+from dualhead.runs.environment import device_name, git_commit, peak_memory, versions
 from dualhead.runs.evaluate import score_split
 from dualhead.runs.inference import (
     autocast,
@@ -43,75 +34,23 @@ from dualhead.runs.inference import (
     precision,
     use_cpu,
 )
-from dualhead.runs.loader import (
-    Split,
-    check_store,
-    epoch_order,
-    load_split,
-    make_batch,
-    send,
-    split_positions,
-)
 from dualhead.runs.metrics import top_k_accuracy
+from dualhead.runs.partition import check_store, split_positions
+from dualhead.runs.scores import fuse
+from dualhead.runs.state import Training, refuse_divergence, resume, save_state
+from dualhead.runs.stopping import Requested, stop_requests
 
 REQUEUE = 75
 """Exit code of a training that was asked to end and has saved its state; run it again to go on.
 
 It is EX_TEMPFAIL of sysexits.h; a scheduler may requeue on it."""
 
-STATE_FORMAT = 2
 SAVE_SECONDS = 600.0
 CHECK_STEPS = 50  # between two looks at the loss, each of which waits for the device
-PLAIN_STATE = (
-    "epoch",
-    "order",
-    "history",
-    "best",
-    "seconds",
-    "all_seconds",
-    "samples",
-    "peak_memory",
-)
-EVALUATED = ("test", "validation")  # what is looked at after an epoch; no gradient ever is of it
-
-
-@dataclass
-class Training:
-    """Everything that changes while a network is trained.
-
-    Attributes:
-        model: the network.
-        optimizer: with its momentum.
-        generator: of sample order and augmentation, on the CPU.
-        epoch: finished epochs.
-        order: (batches, batch size), the samples of the running epoch; empty between two.
-        records: of each finished step of the running epoch, scalars on the device.
-        history: a row of history.csv for each finished epoch.
-        best: selection -> `epoch`, `top1` and `model` where that accuracy was highest so far.
-        samples: trained on so far.
-        seconds: spent on that, over all processes.
-        all_seconds: spent altogether, evaluation included.
-        peak_memory: megabytes.
-        counted_at: up to when `all_seconds` counts, by time.monotonic.
-        saved_at: when the state was last written, by time.monotonic.
-        share: which part of each batch this process computes.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.SGD
-    generator: Generator
-    epoch: int = 0
-    order: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
-    records: list[dict[str, Tensor]] = field(default_factory=list)
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Settings] = field(default_factory=dict)
-    samples: int = 0
-    seconds: float = 0.0
-    all_seconds: float = 0.0
-    peak_memory: float = 0.0
-    counted_at: float = field(default_factory=time.monotonic)
-    saved_at: float = field(default_factory=time.monotonic)
-    share: Share = ALONE
+EVALUATED = (
+    "test",
+    "validation",
+)  # parts evaluated after an epoch; no gradient is ever computed of them
 
 
 def train(
@@ -152,44 +91,66 @@ def train(
     _check_settings(config, share)
     where = choose_device(device)
     with Store(store) as source:
-        check_store(source, config, store)
+        check_store(source, config)
         splits = _load_splits(source, config, where, share)
         run = begin(config, source, where, share)
         resume(run, state, config, where)
         share.wait()  # for all to have read the state
         with precision(config["train"]["precision"]), stop_requests(requested) as stop:
-            size = evaluate_batch_size
-            finished = _train_epochs(run, config, splits, size, state=state, stop=stop)
-            if not finished:
-                return _stopped(run, state, stop())
+            if not _train_epochs(run, config, splits, evaluate_batch_size, state=state, stop=stop):
+                if share.rank == 0:
+                    saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
+                    print(saved, file=sys.stderr, flush=True)
+                if stop() == signal.SIGINT:
+                    raise KeyboardInterrupt
+                return REQUEUE
         if share.rank == 0:
             _write_results(run, config, source, output, history)
             state.unlink(missing_ok=True)
     return 0
 
 
-def _write_results(
-    run: Training, config: Settings, store: Store, output: Path, history: Path
-) -> None:
-    save_checkpoint(
-        output,
-        config=config,
-        layout=store.layout.name,
-        num_classes=store.num_classes,
-        selections=_selections(run),
-        training=_facts(run, config, store),
-    )
-    header = list(run.history[-1])
-    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
-
-
-def _stopped(run: Training, state: Path, number: int) -> int:
-    if run.share.rank == 0:
-        saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
-        print(saved, file=sys.stderr, flush=True)
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    return REQUEUE
+def _train_epochs(
+    run: Training,
+    config: Settings,
+    splits: dict[str, Split],
+    evaluate_batch_size: int,
+    *,
+    state: Path,
+    stop: Requested,
+) -> bool:
+    """Train until the last epoch is done; return False if a stop was asked for, with the state saved."""
+    settings, split = config["train"], splits["training"]
+    while run.epoch < settings["epochs"]:
+        if not len(run.order):
+            sizes = len(split), settings["batch_size"], settings["passes"]
+            run.order = epoch_order(*sizes, run.generator)
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(run.epoch, settings)
+        run.model.train()
+        run.count_time()
+        stopped = False
+        with memory_error(split.device, _memory_advice(settings)):
+            for index in _remaining_batches(run, settings):
+                run.records.append(training_step(run, split, index, config))
+                run.samples += len(index)
+                run.seconds += run.count_time()
+                if len(run.records) % CHECK_STEPS == 0:
+                    refuse_divergence(run)
+                if time.monotonic() - run.saved_at > SAVE_SECONDS:
+                    save_state(run, state, config)
+                if stopped := run.share.any(bool(stop())):
+                    break
+        refuse_divergence(run)
+        run.seconds += run.count_time()
+        if not stopped:
+            _finish_epoch(run, splits, config, evaluate_batch_size)
+        save_state(run, state, config)
+        if stopped:
+            return False
+        if run.share.rank == 0:
+            print(_epoch_line(run, settings), file=sys.stderr, flush=True)
+    return True
 
 
 def _check_settings(config: Settings, share: Share) -> None:
@@ -329,79 +290,14 @@ def _losses(logits: Mapping[str, Tensor], labels: Tensor, kind: str) -> dict[str
 def _accuracy(logits: Mapping[str, Tensor], labels: Tensor, weight: float) -> Tensor:
     """Return the percentage of a batch that the fused softmax gets right."""
     scores = {head: softmax(values.detach(), dim=-1) for head, values in logits.items()}
-    if "fusion" not in scores:
-        scores["fusion"] = weight * scores["coarse"] + (1 - weight) * scores["fine"]
-    return 100 * (scores["fusion"].argmax(-1) == labels).float().mean()
+    fused = (
+        scores["fusion"] if "fusion" in scores else fuse(scores["coarse"], scores["fine"], weight)
+    )
+    return 100 * (fused.argmax(-1) == labels).float().mean()
 
 
-def _train_epochs(
-    run: Training,
-    config: Settings,
-    splits: dict[str, Split],
-    evaluate_batch_size: int,
-    *,
-    state: Path,
-    stop: Requested,
-) -> bool:
-    """Train until the last epoch is done; False if a stop was asked for, with the state saved."""
-    settings = config["train"]
-    while run.epoch < settings["epochs"]:
-        if _train_epoch(run, splits["training"], config, state=state, stop=stop):
-            save_state(run, state, config)
-            return False
-        _finish_epoch(run, splits, config, evaluate_batch_size)
-        save_state(run, state, config)
-        if run.share.rank == 0:
-            print(_epoch_line(run, settings), file=sys.stderr, flush=True)
-    return True
-
-
-def _epochs_done(run: Training) -> float:
-    return run.epoch + len(run.records) / max(len(run.order), 1)
-
-
-def _train_epoch(
-    run: Training,
-    split: Split,
-    config: Settings,
-    *,
-    state: Path,
-    stop: Requested,
-) -> bool:
-    """Take the remaining steps of the running epoch, or those up to a stop; say whether one came."""
-    settings = config["train"]
-    if not len(run.order):
-        sizes = len(split), settings["batch_size"], settings["passes"]
-        run.order = epoch_order(*sizes, run.generator)
-    rate = learning_rate(run.epoch, settings)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
-    run.model.train()
-    _count_time(run)
-    stopped = False
-    with memory_error(split.device, _memory_advice(settings)):
-        for index in _show(run, settings):
-            run.records.append(training_step(run, split, index, config))
-            run.samples += len(index)
-            run.seconds += _count_time(run)
-            if len(run.records) % CHECK_STEPS == 0:
-                refuse_divergence(run)
-            if time.monotonic() - run.saved_at > SAVE_SECONDS:
-                save_state(run, state, config)
-            if stopped := run.share.any(bool(stop())):
-                break
-    refuse_divergence(run)
-    run.seconds += _count_time(run)
-    return stopped
-
-
-def _seconds_left(run: Training, settings: Settings) -> float:
-    """Return how long the rest takes if it goes on as it went so far."""
-    return run.all_seconds * (float(settings["epochs"]) / _epochs_done(run) - 1)
-
-
-def _show(run: Training, settings: Settings) -> Iterator[Tensor]:
-    """Yield the remaining batches of the running epoch, with a progress bar."""
+def _remaining_batches(run: Training, settings: Settings) -> Iterator[Tensor]:
+    """Yield the remaining batches of the running epoch; the first process shows how far it is."""
     steps = run.order[len(run.records) :]
     if run.share.rank:
         return iter(steps)
@@ -418,6 +314,11 @@ def _show(run: Training, settings: Settings) -> Iterator[Tensor]:
     )
 
 
+def _seconds_left(run: Training, settings: Settings) -> float:
+    """Return how long the rest takes if it goes on as it went so far."""
+    return run.all_seconds * (float(settings["epochs"]) / run.epochs_done - 1)
+
+
 def _memory_advice(settings: Settings) -> str:
     return (
         f"lower train.forward_batch_size, now {settings['forward_batch_size']}; gradients are "
@@ -425,81 +326,38 @@ def _memory_advice(settings: Settings) -> str:
     )
 
 
-def refuse_divergence(run: Training) -> None:
-    """Stop at the first loss that is not finite.
-
-    Raises:
-        ValueError: if there is one in the running epoch.
-    """
-    losses = torch.stack([record["loss"] for record in run.records])
-    bad = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
-    if bad:
-        rate = run.optimizer.param_groups[0]["lr"]
-        raise ValueError(
-            f"the loss is {float(losses[bad[0]])} in epoch {run.epoch + 1}, step {bad[0] + 1} of "
-            f"{len(run.order)}, at learning rate {rate:g}; try a lower train.learning_rate, "
-            "train.warmup_epochs, or train.precision fp32"
-        )
-
-
-def _count_time(run: Training) -> float:
-    """Add the time since the last call to the run's; return it."""
-    passed = time.monotonic() - run.counted_at
-    run.counted_at += passed
-    run.all_seconds += passed
-    return passed
-
-
 def _finish_epoch(
     run: Training, splits: dict[str, Split], config: Settings, batch_size: int
 ) -> None:
-    """Evaluate where it is due, and write the epoch's row of the history."""
+    """Evaluate where it is due, keep the best weights, and add the epoch's row to the history."""
     settings = config["train"]
-    means = {
-        key: float(torch.stack([record[key] for record in run.records]).double().mean())
-        for key in run.records[0]
-    }
-    rate = float(run.optimizer.param_groups[0]["lr"])
+    row = {"epoch": run.epoch + 1, "learning_rate": float(run.optimizer.param_groups[0]["lr"])}
+    for key in run.records[0]:
+        row[key] = float(torch.stack([record[key] for record in run.records]).double().mean())
     run.epoch += 1
-    row = {"epoch": run.epoch, "learning_rate": rate, **means}
     due = run.epoch % settings["evaluate_every"] == 0 or run.epoch == settings["epochs"]
-    if due and run.share.rank == 0:
-        for part in [part for part in EVALUATED if part in splits]:
-            row |= _accuracies(run.model, splits[part], part, config, batch_size)
-            _keep_best(run, f"best_on_{part}", row[f"{part}_fusion_top1"])
-    _count_time(run)
+    for part in [part for part in EVALUATED if part in splits and due and run.share.rank == 0]:
+        labels = splits[part].labels.numpy()
+        for head, kinds in score_split(run.model, splits[part], config, batch_size).items():
+            row[f"{part}_{head}_top1"] = top_k_accuracy(kinds["softmax"], labels, 1)
+        top1, best = row[f"{part}_fusion_top1"], run.best.get(f"best_on_{part}", {"top1": -1.0})
+        if top1 > best["top1"]:
+            kept = {"epoch": run.epoch, "top1": top1, "model": run.weights()}
+            run.best[f"best_on_{part}"] = kept
+    run.count_time()
     spent = sum(earlier["seconds"] for earlier in run.history)
     run.history.append({**row, "seconds": round(run.all_seconds - spent, 3)})
     run.order, run.records = run.order[:0], []
-    run.peak_memory = max(run.peak_memory, _peak_memory(splits["training"].device))
-
-
-def _accuracies(
-    model: nn.Module, split: Split, part: str, config: Settings, batch_size: int
-) -> dict[str, float]:
-    """Return `<part>_<head>_top1` of each head and of the fused softmax scores, in percent."""
-    labels = split.labels.numpy()
-    return {
-        f"{part}_{head}_top1": top_k_accuracy(kinds["softmax"], labels, 1)
-        for head, kinds in score_split(model, split, config, batch_size).items()
-    }
-
-
-def _keep_best(run: Training, selection: str, top1: float) -> None:
-    """Keep the weights of the finished epoch if no epoch before was as good."""
-    if top1 > run.best.get(selection, {}).get("top1", -1.0):
-        run.best[selection] = {"epoch": run.epoch, "top1": top1, "model": _weights(run)}
-
-
-def _weights(run: Training) -> dict[str, Tensor]:
-    """Return a copy of the network's weights and statistics, on the CPU."""
-    return {key: value.detach().cpu().clone() for key, value in run.model.state_dict().items()}
+    run.peak_memory = max(run.peak_memory, peak_memory(splits["training"].device))
 
 
 def _epoch_line(run: Training, settings: Settings) -> str:
     """Return an epoch as the log shows it."""
-    row = run.history[-1]
-    evaluated = [_evaluated_text(row, part) for part in EVALUATED if f"{part}_fusion_top1" in row]
+    row, evaluated = run.history[-1], []
+    for part in [part for part in EVALUATED if f"{part}_fusion_top1" in row]:
+        heads = [key for key in row if key.startswith(f"{part}_")]
+        shown = (f"{key.split('_')[1]} {row[key]:.2f}" for key in heads)
+        evaluated.append(" ".join([part, *shown]))  # test coarse 81.20 fine 82.00 fusion 83.10
     return "  ".join(
         [
             f"epoch {run.epoch}/{settings['epochs']}",
@@ -513,114 +371,27 @@ def _epoch_line(run: Training, settings: Settings) -> str:
     )
 
 
-def _evaluated_text(row: dict[str, float], part: str) -> str:
-    """Return `test coarse 81.20 fine 82.00 fusion 83.10`."""
-    heads = {key.split("_")[1]: value for key, value in row.items() if key.startswith(f"{part}_")}
-    return " ".join([part, *(f"{head} {value:.2f}" for head, value in heads.items())])
+def _write_results(
+    run: Training, config: Settings, store: Store, output: Path, history: Path
+) -> None:
+    """Write the checkpoint, with the last epoch's weights and those that did best, and the history.
 
-
-@contextmanager
-def stop_requests(told: Requested | None = None) -> Iterator[Requested]:
-    """Yield what returns the SIGTERM, SIGUSR1 or SIGINT that came, or 0; a second one acts as ever.
-
-    Where it is `told` by others, the signals are left alone.
+    The authors report the weights that did best on the test set, chosen by looking at it; ours are
+    the last. Best on held-out subjects is what one could choose without looking.
     """
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    received: list[int] = []
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(number: int, _: object) -> None:
-        received.append(number)
-        restore()
-
-    def first() -> int:
-        return received[0] if received else 0
-
-    if told or threading.current_thread() is not threading.main_thread():
-        yield told or first  # only the main thread may handle signals
-        return
-    for number in STOP_SIGNALS:
-        signal.signal(number, note)
-    try:
-        yield first
-    finally:
-        restore()
-
-
-def save_state(run: Training, path: Path, config: Settings) -> None:
-    """Write all that a later process needs to go on in the same bits, whole or not at all."""
-    if run.share.rank:
-        return  # the first process has the same
-    if run.records:
-        refuse_divergence(run)
-    _count_time(run)
-    content = {
-        "format": STATE_FORMAT,
-        "config": address(config),
-        "model": run.model.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "generator": run.generator.get_state(),
-        "torch_generator": torch.get_rng_state(),
-        "records": run.records,
-        **{name: getattr(run, name) for name in PLAIN_STATE},
-    }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-    run.saved_at = time.monotonic()
-
-
-def resume(run: Training, path: Path, config: Settings, device: torch.device) -> None:
-    """Put a training where its state file left it, if there is one.
-
-    Raises:
-        ValueError: if the file is unreadable or another run's.
-    """
-    if not path.exists():
-        return
-    content = _read_state(path)
-    if content.get("format") != STATE_FORMAT or content["config"] != address(config):
-        raise ValueError(
-            f"{path}: expected the state of run {address(config)}, format {STATE_FORMAT}; found "
-            f"{content.get('config')}, format {content.get('format')}. Remove it to train anew"
-        )
-    run.model.load_state_dict(content["model"])
-    run.optimizer.load_state_dict(content["optimizer"])
-    run.generator.set_state(content["generator"])
-    torch.set_rng_state(content["torch_generator"])
-    run.records = [
-        {key: value.to(device) for key, value in record.items()} for record in content["records"]
-    ]
-    for name in PLAIN_STATE:
-        setattr(run, name, content[name])
-    print(f"{path}: going on after {_epochs_done(run):.2f} epochs", file=sys.stderr, flush=True)
-
-
-def _read_state(path: Path) -> Settings:
-    try:
-        content: Settings = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path}: not a training's state ({error}); remove it to train from the beginning"
-        ) from error
-    return content
-
-
-def _selections(run: Training) -> dict[str, Settings]:
-    """Return the weights that are kept: the last epoch's, and those that did best.
-
-    The authors report those that did best on the test set, chosen by looking at it; ours are the
-    last. Best on held-out subjects is what one could choose without looking.
-    """
-    best = {
-        selection: {key: kept[key] for key in ("epoch", "model")}
-        for selection, kept in run.best.items()
-    }
-    return {"last": {"epoch": run.epoch, "model": _weights(run)}, **best}
+    selections = {"last": {"epoch": run.epoch, "model": run.weights()}}
+    for name, kept in run.best.items():
+        selections[name] = {"epoch": kept["epoch"], "model": kept["model"]}
+    save_checkpoint(
+        output,
+        config=config,
+        layout=store.layout.name,
+        num_classes=store.num_classes,
+        selections=selections,
+        training=_facts(run, config, store),
+    )
+    header = list(run.history[-1])
+    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
 
 
 def _facts(run: Training, config: Settings, store: Store) -> Settings:
@@ -633,46 +404,11 @@ def _facts(run: Training, config: Settings, store: Store) -> Settings:
         "seconds": round(run.all_seconds, 3),
         "samples_per_second": round(run.samples / run.seconds, 3),
         "final_loss": run.history[-1]["loss"],
-        "device": _device_name(device, run.share),
+        "device": device_name(device, run.share.size),
         "peak_memory_mb": round(run.peak_memory, 1),
         "parameters": count_parameters(run.model),
         "gmacs": count_macs(run.model, shape) / 1e9,
         "data": {key: store.attributes[key] for key in ("fingerprint", "settings")},
-        "git": _git_commit(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-        },
+        "git": git_commit(),
+        "versions": versions(),
     }
-
-
-def _device_name(device: torch.device, share: Share) -> str:
-    on_gpu = device.type == "cuda"
-    cpu = f"CPU, {torch.get_num_threads()} threads"
-    name = torch.cuda.get_device_name(device) if on_gpu else cpu
-    return name if share.size == 1 else f"{share.size} x {name}"
-
-
-def _peak_memory(device: torch.device) -> float:
-    """Return the most memory this process has held, in megabytes: of the GPU, or resident."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
-
-
-def _git_commit() -> str:
-    """Return the commit of the code, marked if it was changed since; empty outside a repository."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-    ]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

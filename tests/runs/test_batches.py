@@ -9,9 +9,8 @@ import torch
 from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
-from dualhead.runs import loader
-from dualhead.runs.loader import check_store, epoch_order, load_split, make_batch, split_positions
-from dualhead.runs.loader import test_batches as batches_of
+from dualhead.runs import augment, batches
+from dualhead.runs.batches import epoch_order, load_split, make_batch, ordered_batches
 from tests.builders.tiny import tiny_config, write_tiny_store
 
 CPU = torch.device("cpu")
@@ -100,10 +99,10 @@ def test_a_split_of_absent_bodies_is_zero(store):
     assert not whole(split, min_max=True, resample="uniform").any()
 
 
-def test_test_batches_cover_the_split_in_order(split):
-    batches = list(batches_of(split, 7, modality="bone", settings=settings()))
-    assert [len(batch) for batch in batches] == [7, 7, 7, 3]
-    np.testing.assert_array_equal(whole(split, modality="bone"), torch.cat(batches).numpy())
+def test_ordered_batches_cover_the_split_in_order(split):
+    made = list(ordered_batches(split, 7, modality="bone", settings=settings()))
+    assert [len(batch) for batch in made] == [7, 7, 7, 3]
+    np.testing.assert_array_equal(whole(split, modality="bone"), torch.cat(made).numpy())
 
 
 def test_uniform_resampling_in_the_test_is_even_and_holds_both_ends(store, split):
@@ -134,7 +133,7 @@ def test_uniform_resampling_in_training_takes_sorted_real_frames(store, split):
 
 
 def test_every_frame_is_equally_likely_in_training():
-    frames = loader._resample(torch.full((4000,), 7), 10, seeded())
+    frames = augment._resample(torch.full((4000,), 7), 10, seeded())
     counts = torch.bincount(frames.flatten(), minlength=7)
     assert len(counts) == 7
     assert (counts / counts.sum() - 1 / 7).abs().max() < 0.005
@@ -155,7 +154,7 @@ def test_min_max_equals_scaling_one_recording_at_a_time(store, split, resample):
 
 def test_min_max_of_a_coordinate_that_never_changes_is_zero():
     joints = torch.full((1, 2, 1, 3, 1), 5.0)
-    assert not loader._min_max(joints, torch.tensor(5.0), torch.tensor(5.0)).any()
+    assert not augment.min_max(joints, torch.tensor(5.0), torch.tensor(5.0)).any()
 
 
 def test_zero_padding_stays_zero_under_min_max(tmp_path):
@@ -201,7 +200,7 @@ def test_a_rotation_keeps_lengths_and_turns_all_frames_and_bodies_alike(split):
 
 def test_all_whole_angles_within_the_limit_occur():
     changed = settings(random_rotation=2)
-    turns = loader._draw_turn(500, changed, seeded())
+    turns = augment.draw_turn(500, changed, seeded())
     about_x = torch.rad2deg(torch.atan2(turns[:, 2, 1], turns[:, 1, 1])).round().int()
     assert {-2, -1, 0, 1, 2} == set(about_x.tolist())
 
@@ -318,69 +317,9 @@ def test_two_epochs_are_shuffled_differently():
 def test_rows_that_stay_mapped_make_the_same_batches(store, monkeypatch):
     positions = np.array([13, 2, 7, 4])
     read = load_split(store, positions, CPU)
-    monkeypatch.setattr(loader, "HOST_BYTES", 0)
+    monkeypatch.setattr(batches, "HOST_BYTES", 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mapped = load_split(store, positions, CPU)
     assert len(mapped.rows) > len(read.rows)
     np.testing.assert_array_equal(whole(read, min_max=True), whole(mapped, min_max=True))
-
-
-def test_a_store_of_another_dataset_is_refused(store):
-    config = {**tiny_config(), "kind": "ntu60"}
-    with pytest.raises(ValueError, match="expected a store of ntu60, found one of synthetic"):
-        check_store(store, config, store.path)
-
-
-def positions(store, share, **changes):
-    return split_positions(store, {**tiny_config(validation=share), **changes})
-
-
-def subjects_of(store, part):
-    return set(store.meta["subject"][part].tolist())
-
-
-@pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.2, 1), (0.4, 2), (0.6, 3), (0.99, 4)])
-def test_a_share_of_the_subjects_is_held_out_with_all_their_recordings(store, share, count):
-    found = positions(store, share)
-    assert len(subjects_of(store, found.validation)) == count
-    assert not subjects_of(store, found.validation) & subjects_of(store, found.training)
-    training, test = store.split("thirds")
-    assert sorted([*found.training, *found.validation]) == training.tolist()
-    assert found.test.tolist() == test.tolist()
-
-
-def test_without_a_share_all_of_the_training_split_trains(store):
-    found = positions(store, 0.0)
-    assert found.training.tolist() == store.split("thirds")[0].tolist()
-    assert len(found.validation) == 0
-
-
-def test_all_seeds_modalities_and_variants_hold_out_the_same(store):
-    expected = positions(store, 0.4).validation.tolist()
-    for changes in ({"seed": 4}, {"modality": "bone"}, {"variant": "ms_g3d", "recipe": 2}):
-        assert expected == positions(store, 0.4, **changes).validation.tolist()
-
-
-def test_a_larger_share_holds_out_those_of_a_smaller_one_too(store):
-    chosen = [subjects_of(store, positions(store, share).validation) for share in (0.2, 0.4, 0.8)]
-    assert chosen[0] < chosen[1] < chosen[2]
-
-
-def test_who_is_held_out_never_changes(store):
-    """By `for s in 1 2 3 4 5; do echo $(printf $s | sha256sum) $s; done | sort`: 4, 3, 1, 2, 5."""
-    assert subjects_of(store, positions(store, 0.4).validation) == {4, 3}
-
-
-def test_a_store_that_does_not_say_who_acts_is_refused(store):
-    del store.meta["subject"]
-    message = r"the store does not say who acts \(its columns: turn\); set train.validation: 0"
-    with pytest.raises(ValueError, match=message):
-        positions(store, 0.2)
-
-
-def test_one_subject_cannot_be_held_out(store):
-    store.meta["subject"][:] = 7
-    message = "takes 2 in the training split; found 1. Set train.validation: 0"
-    with pytest.raises(ValueError, match=message):
-        positions(store, 0.2)

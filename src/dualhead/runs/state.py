@@ -1,0 +1,165 @@
+"""The state of a training: everything that changes while it runs, and the file that keeps it.
+
+The file is written whole after every epoch, every ten minutes, and when the process is asked to end. It lies beside
+the declared outputs and is removed when they are there.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+
+from dualhead.files import replacing
+from dualhead.params import Settings, address
+from dualhead.runs.distributed import ALONE, Share
+
+STATE_FORMAT = 2
+PLAIN_STATE = (
+    "epoch",
+    "order",
+    "history",
+    "best",
+    "seconds",
+    "all_seconds",
+    "samples",
+    "peak_memory",
+)
+
+
+@dataclass
+class Training:
+    """Everything that changes while a network is trained.
+
+    Attributes:
+        model: the network.
+        optimizer: with its momentum.
+        generator: of sample order and augmentation, on the CPU.
+        epoch: finished epochs.
+        order: (batches, batch size), the samples of the running epoch; empty between two.
+        records: of each finished step of the running epoch, scalars on the device.
+        history: a row of history.csv for each finished epoch.
+        best: selection -> `epoch`, `top1` and `model` where that accuracy was highest so far.
+        samples: trained on so far.
+        seconds: spent on that, over all processes.
+        all_seconds: spent altogether, evaluation included.
+        peak_memory: megabytes.
+        counted_at: up to when `all_seconds` counts, by time.monotonic.
+        saved_at: when the state was last written, by time.monotonic.
+        share: which part of each batch this process computes.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.SGD
+    generator: Generator
+    epoch: int = 0
+    order: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
+    records: list[dict[str, Tensor]] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Settings] = field(default_factory=dict)
+    samples: int = 0
+    seconds: float = 0.0
+    all_seconds: float = 0.0
+    peak_memory: float = 0.0
+    counted_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=time.monotonic)
+    share: Share = ALONE
+
+    @property
+    def epochs_done(self) -> float:
+        """Finished epochs, and the finished part of the running one."""
+        return self.epoch + len(self.records) / max(len(self.order), 1)
+
+    def count_time(self) -> float:
+        """Add the time since the last call to `all_seconds`; return it."""
+        passed = time.monotonic() - self.counted_at
+        self.counted_at += passed
+        self.all_seconds += passed
+        return passed
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the network's weights and statistics, on the CPU."""
+        return {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
+
+
+def refuse_divergence(run: Training) -> None:
+    """Stop at the first loss that is not finite.
+
+    Raises:
+        ValueError: if there is one in the running epoch.
+    """
+    losses = torch.stack([record["loss"] for record in run.records])
+    bad = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
+    if bad:
+        rate = run.optimizer.param_groups[0]["lr"]
+        raise ValueError(
+            f"the loss is {float(losses[bad[0]])} in epoch {run.epoch + 1}, step {bad[0] + 1} of "
+            f"{len(run.order)}, at learning rate {rate:g}; try a lower train.learning_rate, "
+            "train.warmup_epochs, or train.precision fp32"
+        )
+
+
+def save_state(run: Training, path: Path, config: Settings) -> None:
+    """Write all that a later process needs to go on in the same bits, whole or not at all."""
+    if run.share.rank:
+        return  # the first process has the same
+    if run.records:
+        refuse_divergence(run)
+    run.count_time()
+    content = {
+        "format": STATE_FORMAT,
+        "config": address(config),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "generator": run.generator.get_state(),
+        "torch_generator": torch.get_rng_state(),
+        "records": run.records,
+        **{name: getattr(run, name) for name in PLAIN_STATE},
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    run.saved_at = time.monotonic()
+
+
+def resume(run: Training, path: Path, config: Settings, device: torch.device) -> None:
+    """Put a training where its state file left it, if there is one.
+
+    Raises:
+        ValueError: if the file is unreadable or another run's.
+    """
+    if not path.exists():
+        return
+    content = _read_state(path)
+    if content.get("format") != STATE_FORMAT or content["config"] != address(config):
+        raise ValueError(
+            f"{path}: expected the state of run {address(config)}, format {STATE_FORMAT}; found "
+            f"{content.get('config')}, format {content.get('format')}. Remove it to train anew"
+        )
+    run.model.load_state_dict(content["model"])
+    run.optimizer.load_state_dict(content["optimizer"])
+    run.generator.set_state(content["generator"])
+    torch.set_rng_state(content["torch_generator"])
+    run.records = [
+        {key: value.to(device) for key, value in record.items()} for record in content["records"]
+    ]
+    for name in PLAIN_STATE:
+        setattr(run, name, content[name])
+    print(f"{path}: going on after {run.epochs_done:.2f} epochs", file=sys.stderr, flush=True)
+
+
+def _read_state(path: Path) -> Settings:
+    try:
+        content: Settings = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path}: not a training's state ({error}); remove it to train from the beginning"
+        ) from error
+    return content
