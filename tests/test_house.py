@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 FLOORS = (
-    ("params", "files", "progress", "locks", "arrays"),
+    ("params", "reading", "files", "progress", "locks", "arrays"),
     ("layout", "checks", "grid"),
     ("data", "models"),
     ("runs", "workspace"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from dualhead.params import (
     SETTINGS_SECTIONS,
     Settings,
     extend,
+    locate,
     packaged_params,
     read_yaml,
 )
+from dualhead.reading import Located
 
 CHOICES = {
     "protocol": ("paper", "authors"),
@@ -57,7 +60,7 @@ def load(path: Path) -> Settings:
     Raises:
         ValueError: if the file is missing, is no YAML mapping, or holds an unknown setting.
     """
-    return complete(read_yaml(path), path.parent)
+    return checked(extend(locate(path), path.parent))
 
 
 def complete(params: Mapping[str, Any], folder: Path) -> Settings:
@@ -70,9 +73,13 @@ def complete(params: Mapping[str, Any], folder: Path) -> Settings:
     Raises:
         ValueError: on an unknown or misfit setting.
     """
-    merged = extend(dict(params), folder)
-    check(merged)
-    return merged
+    return checked(extend(Located(dict(params), "params.yaml"), folder))
+
+
+def checked(params: Located) -> Settings:
+    """Return complete params; ValueError at the first setting that is unknown or misfit."""
+    check(params.content)
+    return copy.deepcopy(params.content)
 
 
 def check(params: Settings) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
+from dualhead.reading import Located, dump_yaml, locate_yaml
 
 Settings: TypeAlias = dict[str, Any]
 MODALITY_NAMES = ("joint", "bone", "joint_motion", "bone_motion")
@@ -18,39 +19,49 @@ MODEL_NAMES = ("dualhead", "ms_g3d")
 SETTINGS_SECTIONS = (
     *("prepare", "input", "dualhead", "ms_g3d", "train", "evaluate", "hardware", "ensemble"),
 )
+MERGED_SECTIONS = (*SETTINGS_SECTIONS, "variants", "protocols")
 """Sections that are merged key by key; every other one is replaced whole."""
 OVERRIDABLE = tuple(name for name in SETTINGS_SECTIONS if name not in ("prepare", "hardware"))
 """What a protocol, a benchmark or a variant may change."""
 
 
 def packaged_params() -> Path:
-    """Return the paper's params.yaml, the one place where defaults stand."""
-    return Path(str(files("dualhead") / "params.yaml"))
+    """Return the file that `extends: paper` stands for."""
+    return Path(str(files("dualhead") / "paper.yaml"))
 
 
 def read_yaml(path: Path) -> Settings:
-    """Return a YAML file's mapping; ValueError says what is wrong with the file."""
+    """Return a YAML file's mapping; ValueError says what is wrong with the file, and in which line."""
+    return locate(path).content
+
+
+def locate(path: Path) -> Located:
+    """Return a YAML file's mapping with the line of each value; ValueError as `read_yaml`."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; a workspace is a folder with a params.yaml")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a mapping of sections, found {type(content).__name__}")
-    return content
+    return locate_yaml(path)
 
 
-def extend(params: Settings, folder: Path, seen: tuple[Path, ...] = ()) -> Settings:
+def extend(own: Located, folder: Path, seen: tuple[Path, ...] = ()) -> Located:
     """Return params on top of all that they extend; `folder` is where a relative path starts."""
-    if "extends" not in params:
-        return copy.deepcopy(params)
-    base = params.pop("extends")
-    path = (packaged_params() if base == "paper" else folder / str(base)).resolve()
-    if path in seen:
+    if "extends" not in own.content:
+        return own
+    base = str(own.content["extends"])
+    path = packaged_params() if base == "paper" else Path(os.path.normpath(folder / base))
+    if path.resolve() in seen:
         raise ValueError(f"{path}: extends itself by way of {' -> '.join(map(str, seen))}")
-    below = extend(read_yaml(path), path.parent, (*seen, path))
-    return merge(below, params, sections=(*SETTINGS_SECTIONS, "variants", "protocols"))
+    if not path.is_file():
+        place = own.place(("extends",))
+        raise ValueError(f"{place}: extends: expected `paper` or a params file, found no {path}")
+    below = extend(locate_yaml(path), path.parent, (*seen, path.resolve()))
+    changes = {key: value for key, value in own.content.items() if key != "extends"}
+    return override(below, Located(changes, own.file, own.places))
+
+
+def override(base: Located, changes: Located) -> Located:
+    """Return base with changes on top: settings key by key, the grid's sections replaced whole."""
+    content = merge(base.content, changes.content, sections=MERGED_SECTIONS)
+    return Located(content, changes.file, {**base.places, **changes.places})
 
 
 def merge(base: Settings, changes: Mapping[str, Any], *, sections: Iterable[str]) -> Settings:
@@ -89,4 +100,4 @@ def _plain(value: Any) -> Any:
 
 def dump(settings: Mapping[str, Any]) -> str:
     """Return settings as YAML, in the order they stand."""
-    return yaml.safe_dump(dict(settings), sort_keys=False, default_flow_style=None, width=100)
+    return dump_yaml(settings)
