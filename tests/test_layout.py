@@ -1,4 +1,8 @@
+import dataclasses
+import json
+
 import pytest
+import yaml
 
 from dualhead.layout import LAYOUTS, SkeletonLayout, load_layout
 
@@ -53,13 +57,15 @@ def test_left_and_right_mirror_each_other():
         ({"parents": (0,)}, "one parent for each"),
         ({"parents": (0, 1)}, "one root"),
         ({"parents": (0, 2)}, "within 0..1"),
-        ({"parents": (0, 2, 1), "joints": ("a", "b", "c")}, "cycle"),
+        ({"parents": (0, 2, 1), "joints": ("a", "b", "c")}, "cycle at b"),
         ({"edges": ((0, 1), (1, 0))}, "each given once"),
         ({"edges": ((0, 0),)}, "two different joints"),
-        ({"edges": ()}, "apart"),
-        ({"center": 2}, "center within"),
+        ({"edges": ()}, r"\['b'\] apart"),
+        ({"center": 2}, "center: expected joints within"),
         ({"rotate_z": (0, 0)}, "rotate_z"),
         ({"num_coordinates": 0}, "num_coordinates"),
+        ({"confidence": True, "rotate_z": (0, 1)}, "rotate_z"),
+        ({"confidence": True, "num_coordinates": 1}, "num_coordinates"),
     ],
 )
 def test_what_is_no_skeleton_is_refused(change, message):
@@ -83,29 +89,105 @@ def test_a_layout_comes_from_yaml_with_joints_by_name_or_number(tmp_path):
     )
 
 
+def test_joints_may_stand_with_their_parents(tmp_path):
+    listed, mapped = tmp_path / "listed.yaml", tmp_path / "mapped.yaml"
+    rest = "center: chest\nrotate_z: [hip, chest]\n"
+    listed.write_text(f"name: stick\njoints: [hip, chest, head]\nparents: [hip, hip, 1]\n{rest}")
+    mapped.write_text(f"name: stick\njoints:\n  hip: hip\n  chest: hip\n  head: chest\n{rest}")
+    assert load_layout(str(listed)) == load_layout(str(mapped))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_comes_back_from_json_and_yaml(name):
+    mapping = LAYOUTS[name].to_mapping()
+    assert SkeletonLayout.from_mapping(json.loads(json.dumps(mapping))) == LAYOUTS[name]
+    written = yaml.safe_dump(mapping, sort_keys=False)
+    assert SkeletonLayout.from_mapping(yaml.safe_load(written)) == LAYOUTS[name]
+
+
+def test_every_field_is_kept():
+    layout = SkeletonLayout(
+        name="three",
+        joints=("a", "b", "c"),
+        parents=(0, 0, 0),
+        edges=((2, 1), (0, 1)),
+        center=2,
+        num_coordinates=2,
+        confidence=True,
+    )
+    assert SkeletonLayout.from_mapping(layout.to_mapping()) == layout
+    deep = dataclasses.replace(
+        layout, rotate_z=(0, 2), rotate_x=(1, 2), num_coordinates=3, confidence=False
+    )
+    assert SkeletonLayout.from_mapping(deep.to_mapping()) == deep
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2]", "a mapping"),
-        ("name: [", "YAML"),
-        ("name: x", "the keys"),
-        ("{name: x, joints: [a, b], parents: [a, c], center: a}", "a joint of its list"),
-        ("{name: x, joints: [a, b], parents: [a, 1.5], center: a}", "whole number"),
-        ("{name: x, joints: a, parents: a, center: a}", "to be lists"),
-        ("{name: x, joints: [a, b], parents: [a, a], center: a, edges: [[a]]}", "pair"),
-        ("{name: x, joints: [a, b], parents: [a, a], center: a, edges: 3}", "edges"),
-        ("{name: x, joints: [a, b], parents: [a, a], center: a, color: red}", "color"),
+        ("[1, 2]", ": expected a mapping"),
+        ("name: [", ":1: not valid YAML"),
+        ("name: x", ": layout: expected the keys name, joints, center; found no joints, center"),
+        ("name: x\njoints: [a, b]\ncenter: a", ": layout: .* found no parents"),
+        (
+            "name: x\njoints: [a, b]\nparents: [a, c]\ncenter: a",
+            ":3: parents: expected a joint of its list; found 'c'",
+        ),
+        (
+            "name: x\njoints: {a: a, b: 1.5}\ncenter: a",
+            r":2: joints\.b: .* whole number; found 1.5",
+        ),
+        ("name: x\njoints: a\ncenter: a", ":2: joints: .* found str"),
+        ("name: x\njoints: {a: a, b: a, a: b}\ncenter: a", ":2: 'a' stands twice"),
+        ("name: x\njoints: {a: a, b: a}\ncenter: a\nname: y", ":4: 'name' stands twice"),
+        (
+            "name: x\ncenter: a\njoints: {a: a, b: a}\nparents: [a, a]",
+            ":4: parents: expected none beside",
+        ),
+        (
+            "name: x\njoints: {a: a, b: a}\nedges: [[a]]\ncenter: a",
+            ":3: edges: expected a pair of joints",
+        ),
+        ("name: x\njoints: {a: a, b: a}\nedges: 3\ncenter: a", ":3: edges: expected a list"),
+        ("name: x\njoints: {a: a, b: a}\ncenter: 7", r":3: center: .* within 0\.\.1"),
+        ("name: x\njoints: {a: a, b: a}\ncenter: a\ncolor: red", ":4: color: expected a key"),
+        (
+            "name: x\njoints: {a: a, b: a}\ncenter: a\nconfidence: maybe",
+            ":4: confidence: expected true or false; found 'maybe'",
+        ),
     ],
 )
-def test_a_wrong_yaml_is_refused_with_its_path(tmp_path, text, message):
+def test_a_wrong_yaml_is_refused_in_one_line_with_its_place(tmp_path, text, message):
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ValueError, match=rf"wrong\.yaml{message}") as caught:
         load_layout(str(path))
-    assert str(path) in str(caught.value)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["ntu26", "nowhere.yaml"])
 def test_an_unknown_layout_is_refused(name):
     with pytest.raises(ValueError, match=name):
         load_layout(name)
+
+
+PUBLISHED = {
+    "ntu25": (
+        (1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 20, 22, 7, 24, 11),
+        (1, (0, 1), (4, 8)),
+    ),
+    "openpose18": ((0, 0, 1, 2, 3, 1, 5, 6, 2, 8, 9, 5, 11, 12, 0, 0, 14, 15), (1, None, None)),
+    "kinect20": (
+        (1, 2, 2, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
+        (1, (0, 1), (4, 8)),
+    ),
+}
+"""Parents as 2s-AGCN and CTR-GCN number them; then center, rotate_z and rotate_x."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_bones_and_axes_are_the_published_ones(name):
+    layout, (parents, axes) = LAYOUTS[name], PUBLISHED[name]
+    assert layout.parents == parents
+    assert (layout.center, layout.rotate_z, layout.rotate_x) == axes
+    assert (layout.num_coordinates, layout.confidence) == (3, name == "openpose18")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dualhead.data.store import Header, Record, Store, write_store
-from dualhead.layout import LAYOUTS
+from dualhead.layout import LAYOUTS, SkeletonLayout
 
 SHAPE = (25, 3)
 SPLITS = {"xsub": lambda meta: (meta["subject"] % 2).astype(np.int8)}
@@ -88,6 +88,28 @@ def test_attributes_are_python_values(path):
     assert attributes["settings"] == {"denoise": "energy", "recipe": 1}
     assert attributes["counts"] == {"kept": 5}
     assert json.loads(json.dumps(attributes)) == attributes
+
+
+def test_a_store_brings_its_own_skeleton_to_any_folder(tmp_path):
+    stick = SkeletonLayout("stick", ("hip", "head"), (0, 0), ((1, 0),), 0, num_coordinates=2)
+    samples = [Record("S1", 0, {"subject": 1}, (body(3, shape=(2, 2)),), 3)]
+    write_store(tmp_path / "s.h5", samples, header=header(layout=stick), splits=SPLITS)
+    assert Store(tmp_path / "s.h5").layout == stick
+
+
+def test_a_store_without_its_skeleton_goes_by_its_name(path):
+    with h5py.File(path, "a") as file:
+        del file.attrs["skeleton"]
+    assert Store(path).layout == LAYOUTS["ntu25"]
+
+
+def test_a_damaged_skeleton_is_refused_in_one_line(path):
+    with h5py.File(path, "a") as file:
+        file.attrs["skeleton"] = json.dumps({"name": "stick"})
+    with pytest.raises(
+        ValueError, match=r"store\.h5: its attribute `skeleton`: .*no joints, center"
+    ):
+        Store(path)
 
 
 def test_the_file_has_the_documented_schema(path):

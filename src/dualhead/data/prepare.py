@@ -132,17 +132,18 @@ def prepare(
 def _open_reused(path: Path, dataset: Dataset, settings: Settings) -> Store:
     """Open the store whose samples are to be copied; refuse one that was prepared otherwise."""
     store = Store(path)
-    expected = {
-        "settings": json.loads(json.dumps(settings)),
-        "layout": dataset.layout,
-        "padding": dataset.padding,
-        "units": dataset.units,
-    }
-    for key, value in expected.items():
-        if store.attributes[key] != value:
+    layout = load_layout(dataset.layout)
+    for key, expected, found in (
+        ("settings", json.loads(json.dumps(settings)), store.attributes["settings"]),
+        ("layout", layout.name, store.layout.name),
+        ("skeleton", layout.to_mapping(), store.layout.to_mapping()),
+        ("padding", dataset.padding, store.attributes["padding"]),
+        ("units", dataset.units, store.attributes["units"]),
+    ):
+        if found != expected:
             raise ValueError(
-                f"{path}: its samples cannot be reused for {dataset.kind}: expected {key} {value}, "
-                f"found {store.attributes[key]}. Give both datasets the same `prepare` settings."
+                f"{path}: its samples cannot be reused for {dataset.kind}: expected {key} "
+                f"{expected}, found {found}. Give both datasets the same `prepare` settings."
             )
     return store
 

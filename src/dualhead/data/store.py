@@ -23,7 +23,7 @@ import numpy as np
 
 from dualhead.arrays import Array, Columns, Integers, Parts
 from dualhead.files import replacing
-from dualhead.layout import SkeletonLayout, load_layout
+from dualhead.layout import LayoutError, SkeletonLayout, load_layout
 from dualhead.params import Settings
 
 SplitFunction = Callable[[Columns], Parts]
@@ -50,7 +50,7 @@ class Header:
 
     Attributes:
         dataset: kind of the dataset, a key of `DATASETS`.
-        layout: the skeleton; its name is stored.
+        layout: the skeleton; all of it is stored, so that the store opens in any folder.
         class_names: one for each class.
         padding: `loop` or `zero`, what follows a body's last row.
         max_bodies: bodies in a padded sample.
@@ -177,6 +177,7 @@ def _write_attributes(file: h5py.File, header: Header) -> None:
         schema=SCHEMA,
         dataset=header.dataset,
         layout=header.layout.name,
+        skeleton=json.dumps(header.layout.to_mapping()),
         num_classes=len(header.class_names),
         class_names=json.dumps(header.class_names),
         padding=header.padding,
@@ -251,7 +252,7 @@ class Store:
             self._body_start: Integers = file["body/start"][:]
             self._body_length: Integers = file["body/length"][:].astype(np.int64)
             self._joints = _map(self.path, file["joints"])
-        self.layout = load_layout(str(self.attributes["layout"]))
+        self.layout = _layout(self.path, self.attributes)
         self.num_classes = int(self.attributes["num_classes"])
         self.class_names: list[str] = self.attributes["class_names"]
         self.max_bodies = int(self.attributes["max_bodies"])
@@ -410,9 +411,19 @@ def _read_attributes(file: h5py.File) -> Settings:
         key: value.item() if isinstance(value, np.generic) else value
         for key, value in file.attrs.items()
     }
-    for key in ("class_names", "settings", "counts"):
+    for key in {"class_names", "settings", "counts", "skeleton"} & set(attributes):
         attributes[key] = json.loads(attributes[key])
     return attributes
+
+
+def _layout(path: Path, attributes: Settings) -> SkeletonLayout:
+    """Return the skeleton that a store holds; an older one holds its name alone."""
+    if "skeleton" not in attributes:
+        return load_layout(str(attributes["layout"]))
+    try:
+        return SkeletonLayout.from_mapping(attributes["skeleton"])
+    except LayoutError as error:
+        raise ValueError(f"{path}: its attribute `skeleton`: {error}") from error
 
 
 def _read_columns(file: h5py.File, group: str, dtype: np.dtype[np.generic]) -> dict[str, Integers]:
