@@ -14,7 +14,6 @@ from dualhead.data.datasets.ntu import (
     parse_name,
     prepare_ntu_sample,
 )
-from dualhead.data.download import MISSING_LIST
 from tests.builders.skeletons import looped, one_body, skeleton_file
 from tests.reference import preparation as reference
 
@@ -296,7 +295,9 @@ def raw(tmp_path):
     deep.mkdir(parents=True)
     for name in [*names, "S001C002P005R002A008", "notes"]:
         (deep / f"{name}.skeleton").write_bytes(skeleton_file([]))
-    (tmp_path / "raw" / MISSING_LIST).write_text("Missing:\n\nS001C002P005R002A008\n")
+    (tmp_path / "raw" / "ntu_missing_skeletons.txt").write_text(
+        "Missing:\n\nS001C002P005R002A008\nS018C001P041R001A060\n"
+    )
     return tmp_path / "raw"
 
 
@@ -340,15 +341,6 @@ def test_a_truncated_archive_is_named_with_what_to_do(archive):
     archive.write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"s001_to_s017\.zip.*[Dd]ownload it again"):
         NTU60.list_samples([archive])
-
-
-def test_the_real_missing_list_leaves_the_published_numbers(shared, tmp_path):
-    names = (shared / "data" / "ntu_missing_samples.txt").read_text()
-    (tmp_path / MISSING_LIST).write_text(names)
-    for name in names.split():
-        (tmp_path / f"{name}.skeleton").touch()
-    dropped = {kind: DATASETS[kind].list_samples([tmp_path])[1] for kind in ("ntu60", "ntu120")}
-    assert {kind: len(rows) for kind, rows in dropped.items()} == {"ntu60": 302, "ntu120": 535}
 
 
 @pytest.mark.parametrize(("kind", "count"), [("ntu60", 60), ("ntu120", 120)])

@@ -133,6 +133,15 @@ def test_a_complete_dataset_is_not_called_partial(raw, tmp_path, monkeypatch):
         assert Store(tmp_path / "store.h5").attributes["partial"] is False
 
 
+@pytest.mark.parametrize("number", [0, -1])
+def test_fewer_than_one_body_or_worker_is_refused(raw, tmp_path, number):
+    with pytest.raises(ValueError, match=f"--max-bodies: expected 1 or more, found {number}"):
+        prepare_part(raw, tmp_path, settings=SETTINGS | {"max_bodies": number})
+    with pytest.raises(ValueError, match=f"--workers: expected 1 or more, found {number}"):
+        prepare_part(raw, tmp_path, workers=number)
+    assert [raw] == list(tmp_path.iterdir())
+
+
 def test_a_missing_dataset_says_what_to_download_and_where_to_put_it(tmp_path):
     with pytest.raises(ValueError, match=r"no such file or folder\. NW-UCLA: .* Put it at"):
         prepare_part(tmp_path / "nw_ucla.zip", tmp_path)

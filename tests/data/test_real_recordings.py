@@ -5,16 +5,9 @@ import pytest
 
 import dualhead
 from dualhead.cli import main as cli
-from dualhead.data import download
 from dualhead.layout import LAYOUTS
 
 DIFFERENT_ON_PURPOSE = {"S007C002P014R001A005", "S008C001P018R001A007", "S008C003P025R001A053"}
-
-
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch):
-    """Do not look for the list of missing samples on the network."""
-    monkeypatch.setattr(download, "MISSING_URL", "file:///nowhere")
 
 
 def prepare(dataset, raw, output, *options):
@@ -52,15 +45,10 @@ def test_real_recordings_become_finite_samples(shared, tmp_path, dataset, raw, c
             assert joints.any()
 
 
-def test_a_complete_ntu_without_its_list_of_missing_samples_is_refused(shared, tmp_path, capsys):
+def test_a_complete_ntu_is_told_by_its_counts(shared, tmp_path, capsys):
     assert prepare("ntu60", shared / "data/ntu_raw", tmp_path / "s.h5") == 1
-    assert "NTU_RGBD120_samples_with_missing_skeletons.txt" in capsys.readouterr().err
+    assert "expected 40,091 training and 16,487 test recordings" in capsys.readouterr().err
     assert not (tmp_path / "s.h5").exists()
-
-
-def test_a_part_of_ntu_is_prepared_without_that_list_and_it_says_so(shared, tmp_path, capsys):
-    assert prepare("ntu60", shared / "data/ntu_raw", tmp_path / "s.h5", "--partial") == 0
-    assert "Until then none is left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from dualhead import checks
 from dualhead import params as params_module
@@ -12,6 +11,7 @@ from dualhead.cli.options import (
     add_path,
     add_paths,
 )
+from dualhead.data.datasets import DATASETS
 from dualhead.files import write_text
 from dualhead.params import Settings
 
@@ -50,8 +50,7 @@ def _synthesize(options: argparse.Namespace) -> None:
 
 
 def _dataset_option(command: argparse.ArgumentParser) -> None:
-    known = ("ntu60", "ntu120", "kinetics", "nw_ucla", "synthetic")
-    command.add_argument("--dataset", required=True, choices=known, help="which dataset")
+    command.add_argument("--dataset", required=True, choices=tuple(DATASETS), help="which dataset")
 
 
 def _prepare_options(command: argparse.ArgumentParser) -> None:
@@ -82,28 +81,26 @@ def _prepare_defaults() -> Settings:
     return settings
 
 
-DATASET_PREPARE: dict[str, Settings] = {
-    "kinetics": {"normalize": "none"},
-    "nw_ucla": {"normalize": "first_frame", "max_bodies": 1},
-}
-"""What a dataset changes of `prepare` when no params.yaml says it."""
+def _settings_of(kind: str, given: Settings) -> Settings:
+    """Return the paper's `prepare` settings with the dataset's own, and those given, on top."""
+    return _prepare_defaults() | dict(DATASETS[kind].prepare) | given
 
 
 def _prepare(options: argparse.Namespace) -> None:
+    from dualhead.data.pool import cores
     from dualhead.data.prepare import prepare
 
     given = {name: getattr(options, name) for name in ("denoise", "normalize", "max_bodies")}
     given = {name: value for name, value in given.items() if value is not None}
-    settings = _prepare_defaults() | DATASET_PREPARE.get(options.dataset, {}) | given
     report = prepare(
         options.dataset,
         options.raw,
         options.output,
-        settings=settings,
+        settings=_settings_of(options.dataset, given),
         partial=options.partial,
         dropped=options.dropped or options.output.with_suffix(".dropped.csv"),
         reuse=options.reuse,
-        workers=options.workers or len(os.sched_getaffinity(0)),
+        workers=cores() if options.workers is None else options.workers,
     )
     print(f"{options.output}: {report}")
 
@@ -114,9 +111,7 @@ def _download_options(command: argparse.ArgumentParser) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
-    from dualhead.data.download import download
-
-    print(download(options.dataset, options.output))
+    print(DATASETS[options.dataset].where.replace("data/raw", str(options.output)))
 
 
 def _verify_options(command: argparse.ArgumentParser) -> None:
@@ -132,8 +127,7 @@ def _verify(options: argparse.Namespace) -> None:
     from dualhead.data.verify import check_raw, verify
 
     dataset, store, raw = options.dataset, options.store, options.raw
-    settings = _prepare_defaults() | DATASET_PREPARE.get(dataset, {})
-    text = check_raw(store, raw) if store else verify(dataset, raw, settings)
+    text = check_raw(store, raw) if store else verify(dataset, raw, _settings_of(dataset, {}))
     if options.output:
         write_text(options.output, text)
     print(text)
@@ -148,7 +142,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "download": Command(
         _download,
-        "fetch what is public of a dataset, and say how to get the rest",
+        "say what to download of a dataset, from whom, and where to put it",
         "dualhead download --dataset ntu60 --output data/raw",
         _download_options,
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -14,7 +13,6 @@ import numpy as np
 from dualhead.arrays import Columns
 from dualhead.data.datasets import DATASETS
 from dualhead.data.datasets.base import Dataset, Dropped, RawSample
-from dualhead.data.datasets.ntu import NO_LIST
 from dualhead.data.store import Store
 
 
@@ -48,19 +46,6 @@ def list_dataset(kind: str, raw: Sequence[Path]) -> tuple[list[RawSample], list[
             f"{dataset.where}"
         )
     return samples, left_out
-
-
-def without_missing_list(left_out: Sequence[Dropped], *, partial: bool) -> list[Dropped]:
-    """Return what was left out; refuse a complete NTU dataset whose list of bad samples is absent.
-
-    A part of the dataset is prepared without that list, and stderr says so.
-    """
-    for row in left_out:
-        if row.reason == NO_LIST and not partial:
-            raise ValueError(row.detail)
-        if row.reason == NO_LIST:
-            print(f"{row.detail} Until then none is left out.", file=sys.stderr)
-    return [row for row in left_out if row.reason != NO_LIST]
 
 
 def place_of(sample: RawSample) -> str:

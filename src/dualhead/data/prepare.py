@@ -24,7 +24,6 @@ from dualhead.data.listing import (
     fingerprint_of,
     list_dataset,
     shown,
-    without_missing_list,
 )
 from dualhead.data.pool import Outcome, in_parallel, opened, prepare_chunk
 from dualhead.data.store import Header, Record, Store, write_store
@@ -96,9 +95,10 @@ def prepare(
         ValueError: if the dataset is not what it should be; one bad recording is dropped instead.
     """
     begin = time.perf_counter()
+    _refuse_fewer_than_one("--max-bodies", settings["max_bodies"])
+    _refuse_fewer_than_one("--workers", workers)
     dataset, report = DATASETS[kind], PrepareReport()
     samples, left_out = list_dataset(kind, raw)
-    left_out = without_missing_list(left_out, partial=partial)
     old = _open_reused(reuse, dataset, settings) if reuse else None
     fresh = [sample for sample in samples if old is None or sample.name not in old]
     meta = columns_of(dataset, fresh, old)
@@ -127,6 +127,11 @@ def prepare(
         write_store(output, records, header=header, splits=dataset.splits)
     report.seconds = time.perf_counter() - begin
     return report
+
+
+def _refuse_fewer_than_one(option: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{option}: expected 1 or more, found {value}. Correct the number.")
 
 
 def _open_reused(path: Path, dataset: Dataset, settings: Settings) -> Store:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial as bind
@@ -24,9 +23,8 @@ from dualhead.data.listing import (
     fingerprint_of,
     list_dataset,
     shown,
-    without_missing_list,
 )
-from dualhead.data.pool import PrepareSample, Task, in_parallel, opened, prepare_chunk
+from dualhead.data.pool import PrepareSample, Task, cores, in_parallel, opened, prepare_chunk
 from dualhead.data.store import Store
 from dualhead.params import Settings
 from dualhead.progress import progress
@@ -78,7 +76,6 @@ def verify(kind: str, raw: Sequence[Path], settings: Settings) -> str:
     """
     dataset = DATASETS[kind]
     samples, left_out = list_dataset(kind, raw)
-    left_out = without_missing_list(left_out, partial=False)
     meta = columns_of(dataset, samples, None)
     check_counts(dataset, raw, meta, partial=False)
     refuse_shared(dataset, meta, shown(raw))
@@ -99,7 +96,7 @@ def _inspect(samples: Sequence[RawSample], dataset: Dataset, settings: Settings)
     """Prepare every recording on all cores, and keep what is counted of it."""
     function = bind(_inspect_chunk, dataset.prepare_sample, settings)
     with opened(samples) as tasks:
-        outcomes = in_parallel(function, tasks, len(os.sched_getaffinity(0)))
+        outcomes = in_parallel(function, tasks, cores())
         return list(progress(outcomes, total=len(tasks), label="verify", unit="samples"))
 
 

@@ -11,5 +11,13 @@ from dualhead.data.datasets.nw_ucla import NW_UCLA
 from dualhead.data.datasets.synthetic import SYNTHETIC
 
 DATASETS: Mapping[str, Dataset] = {
-    dataset.kind: dataset for dataset in (NTU60, NTU120, KINETICS, NW_UCLA, SYNTHETIC)
+    dataset.kind: dataset
+    for dataset in (
+        NTU60,
+        NTU120,
+        KINETICS,
+        NW_UCLA,
+        SYNTHETIC,
+    )
 }
+"""The one list of datasets: command line, settings checks and stores go by it."""

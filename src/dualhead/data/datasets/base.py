@@ -1,4 +1,4 @@
-"""What a dataset says of itself: how to list, read and prepare its recordings, how it is split."""
+"""A dataset as the rest of the package sees it, and its recordings before and after preparation."""
 
 from __future__ import annotations
 
@@ -45,27 +45,39 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as the rest of the package sees it."""
+    """Everything that is special to one dataset.
+
+    Attributes:
+        kind: name of the dataset on the command line and in `datasets` of a params.yaml.
+        layout: name of its skeleton layout, or the path of a layout file.
+        class_names: one for each class, in the order of the labels.
+        padding: `loop` or `zero`, what follows a recording's last frame.
+        units: unit of the coordinates after preparation.
+        meta_columns: keys of each recording's `meta`.
+        list_samples: finds the recordings in archives and folders, and what is left out of them.
+            Raises ValueError for a path with nothing there.
+        prepare_sample: parses one recording, selects bodies and normalizes them by the `prepare`
+            settings. Raises ValueError for a bad file.
+        splits: split name -> function of the meta columns, each (N,), to 1 training, 0 test, -1
+            neither.
+        expected: split name -> numbers of training and test recordings of the complete dataset.
+        apart: split name -> meta column of which training and test recordings share no value.
+        prepare: `prepare` settings that differ from the paper's where no params.yaml says them.
+        where: what to download, from whom, how large, and where to put it.
+        read_class_names: reads the class names from raw files; `class_names` are then placeholders.
+    """
 
     kind: str
     layout: str
     class_names: tuple[str, ...]
-    padding: str  # loop | zero: what follows a recording's last frame
+    padding: str
     units: str
     meta_columns: tuple[str, ...]
     list_samples: Callable[[Sequence[Path]], tuple[list[RawSample], list[Dropped]]]
     prepare_sample: Callable[[bytes, RawSample, Settings], Prepared]
-    """Parse, select bodies and normalize one recording by the `prepare` settings.
-
-    Raises ValueError for a bad file.
-    """
     splits: Mapping[str, Callable[[Columns], Parts]]
-    """Split name -> meta columns (each (N,)) to 1 train, 0 test, -1 neither."""
     expected: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Split name -> exact (train, test) counts of the complete dataset."""
     apart: Mapping[str, str] = field(default_factory=dict)
-    """Split name -> the meta column of which training and test samples share no value."""
+    prepare: Mapping[str, object] = field(default_factory=dict)
     where: str = ""
-    """What to download, from whom, how large, and where to put it."""
     read_class_names: Callable[[Sequence[Path]], tuple[str, ...]] | None = None
-    """Reads the class names from the raw files; `class_names` are then placeholders."""

@@ -13,7 +13,6 @@ import numpy as np
 from dualhead.arrays import Array, Columns, Floats, Parts
 from dualhead.data.archives import RawFile, list_files, read_file
 from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
-from dualhead.data.download import WHERE
 from dualhead.params import Settings
 
 NUM_CLASSES = 400
@@ -205,6 +204,11 @@ KINETICS = Dataset(
     # The paper says 19,794 test clips; the published label file has 19,796 with a skeleton.
     expected={"val": (240_436, 19_796)},
     apart={"val": "training"},
-    where=WHERE["kinetics"],
+    prepare={"normalize": "none"},
+    where=(
+        "Kinetics-Skeleton: kinetics-skeleton.zip (7.5 GB), from the Google Drive of ST-GCN that "
+        "https://github.com/yysijie/st-gcn links to. Put it at data/raw/kinetics-skeleton.zip; "
+        "it need not be unpacked."
+    ),
     read_class_names=read_class_names,
 )

@@ -12,9 +12,9 @@ import numpy as np
 from dualhead.arrays import Array, Columns, Parts
 from dualhead.data.archives import list_files
 from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.datasets.missing import find_missing_list
 from dualhead.data.datasets.skeleton_file import Recording, read_skeleton
 from dualhead.data.denoise import Removed, find_tracks, select_actors, select_by_energy
-from dualhead.data.download import WHERE, missing_samples
 from dualhead.data.normalize import normalize, remove_empty_frames, remove_unpeopled_frames
 from dualhead.layout import LAYOUTS
 from dualhead.params import Settings
@@ -25,7 +25,6 @@ META_COLUMNS = ("setup", "camera", "subject", "replication")
 NAME = re.compile(
     r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<replication>\d{3})A(?P<action>\d{3})"
 )
-NO_LIST = "no_missing_list"  # a complete dataset needs the list of recordings without skeletons
 SLOTS = 4  # bodies of a frame that the authors look at
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -107,14 +106,10 @@ def list_recordings(raw: Sequence[Path], *, setups: range) -> tuple[list[RawSamp
     Recordings of other setups belong to another dataset, and are passed over.
     """
     found, dropped = list_skeleton_files(raw)
-    try:
-        missing = missing_samples(raw)
-    except ValueError as error:
-        missing = frozenset()
-        dropped.append(Dropped("", "", NO_LIST, str(error)))
+    missing, source = find_missing_list(raw, setups)
     ours = [sample for sample in found if sample.meta["setup"] in setups]
     dropped += [
-        Dropped(sample.name, "", "missing_skeletons", "in the list that NTU publishes")
+        Dropped(sample.name, "", "missing_skeletons", f"in {source}")
         for sample in ours
         if sample.name in missing
     ]
@@ -222,7 +217,11 @@ def _split(columns: Columns, *, column: str, training: frozenset[int]) -> Parts:
 
 
 def _dataset(
-    kind: str, num_classes: int, setups: range, splits: Mapping[str, Callable[[Columns], Parts]]
+    kind: str,
+    num_classes: int,
+    setups: range,
+    splits: Mapping[str, Callable[[Columns], Parts]],
+    where: str,
 ) -> Dataset:
     return Dataset(
         kind=kind,
@@ -236,7 +235,7 @@ def _dataset(
         splits=splits,
         expected={split: EXPECTED[kind, split] for split in splits},
         apart={split: APART[split] for split in splits},
-        where=WHERE[kind],
+        where=where,
     )
 
 
@@ -255,6 +254,11 @@ NTU60 = _dataset(
         "xsub": partial(_split, column="subject", training=TRAINING_SUBJECTS_60),
         "xview": partial(_split, column="camera", training=TRAINING_CAMERAS),
     },
+    where=(
+        "NTU RGB+D 60: nturgbd_skeletons_s001_to_s017.zip (5.8 GB), on request from the ROSE Lab "
+        "of NTU Singapore, https://rose1.ntu.edu.sg/dataset/actionRecognition. Put it at "
+        "data/raw/nturgbd_skeletons_s001_to_s017.zip; it need not be unpacked."
+    ),
 )
 NTU120 = _dataset(
     "ntu120",
@@ -264,4 +268,10 @@ NTU120 = _dataset(
         "xsub": partial(_split, column="subject", training=TRAINING_SUBJECTS_120),
         "xset": partial(_split, column="setup", training=TRAINING_SETUPS),
     },
+    where=(
+        "NTU RGB+D 120: nturgbd_skeletons_s018_to_s032.zip (4.5 GB) beside NTU RGB+D 60's archive, "
+        "on request from the ROSE Lab of NTU Singapore, "
+        "https://rose1.ntu.edu.sg/dataset/actionRecognition. Put it at "
+        "data/raw/nturgbd_skeletons_s018_to_s032.zip; it need not be unpacked."
+    ),
 )

@@ -12,7 +12,6 @@ import numpy as np
 from dualhead.arrays import Array, Columns, Parts
 from dualhead.data.archives import list_files
 from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
-from dualhead.data.download import WHERE
 from dualhead.data.normalize import normalize
 from dualhead.layout import LAYOUTS
 from dualhead.params import Settings
@@ -100,5 +99,10 @@ NW_UCLA = Dataset(
     splits={"xview": _xview},
     expected={"xview": (1020, 464)},
     apart={"xview": "view"},
-    where=WHERE["nw_ucla"],
+    prepare={"normalize": "first_frame", "max_bodies": 1},
+    where=(
+        "NW-UCLA: all_sqe.zip (its 1,484 JSON files take 40 MB), public, linked from the README of "
+        "https://github.com/Uason-Chen/CTR-GCN. Put it at data/raw/nw_ucla.zip (or nw_ucla.tar.gz, "
+        "or the folder all_sqe); it need not be unpacked."
+    ),
 )

@@ -16,7 +16,6 @@ from dualhead.data.datasets.ntu import (
     list_skeleton_files,
     prepare_ntu_sample,
 )
-from dualhead.data.download import WHERE
 from dualhead.data.synthesize import generate
 from dualhead.data.synthesize.motions import ACTIONS
 
@@ -54,6 +53,6 @@ SYNTHETIC = Dataset(
     prepare_sample=prepare_ntu_sample,
     splits={"xsub": _xsub, "xview": _xview, "xset": _xset},
     apart=APART,
-    where=WHERE["synthetic"],
+    where="synthetic: nothing to download; `dualhead synthesize` writes it.",
     read_class_names=read_class_names,
 )
