@@ -7,13 +7,16 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from rich.console import Console
 
 from dualhead import params
 from dualhead.grid import resolve
+from dualhead.report import statistics
+from dualhead.report.published import published_margin
 from dualhead.report.results import Cell, addresses
 from dualhead.report.tables import build_table, curves, summary, write_summary, write_table
-from dualhead.report.text import latex_text, markdown_text, printed, show_tables
+from dualhead.report.text import latex_text, markdown_text, printed, show_tables, verdict_text
 from tests.builders import fake_results
 from tests.builders.fake_results import Fake, paper_params, synthetic_params
 
@@ -55,7 +58,8 @@ def test_every_table_of_the_paper_builds_before_anything_is_run(name, tmp_path, 
 def test_a_comparison_has_every_row_of_the_papers_table_in_its_order(name, rows, paper, published):
     (part,) = printed(build(paper, name, published))
     assert rows == len(part.rows)
-    methods = [method["label"] for method in published["tables"][name]["methods"]]
+    entries = published["tables"][name]["methods"]
+    methods = [entry["label"] + entry.get("mark", "") for entry in entries]
     assert methods == [row[0] for row in part.rows[: len(methods)]]
 
 
@@ -153,7 +157,7 @@ def test_the_best_on_validation_stands_between_last_and_best_on_test(held_out, p
     header = markdown_text(frame).splitlines()[2]
     titles = [title.strip() for title in header.strip("|").split("|")]
     assert [title.removeprefix("Synthetic X-sub ") for title in titles[1:]] == [
-        *("Last epoch (ours)", "95 % interval", "Best on validation", "Best on test")
+        *("Last epoch", "95 % interval", "Best on validation", "Best on test")
     ]
     assert "2s fitted DualHead-Net, subjects held out (ours)" in list(frame["label"])
 
@@ -191,7 +195,7 @@ def test_a_workspace_without_published_numbers_shows_only_ours(synthetic, publis
     assert frame["ours"].all()
     assert frame["paper"].isna().all()
     titles = [column.title for column in printed(frame)[0].columns]
-    assert titles == ["Method", "Ours", "95 % interval", "Best on test"]
+    assert titles == ["Method", "Last epoch", "95 % interval", "Best on test"]
 
 
 def test_a_synthetic_ablation_keeps_the_labels_but_not_the_numbers(synthetic, published):
@@ -343,7 +347,7 @@ def test_the_csv_holds_what_the_frame_holds(paper, published, tmp_path):
 
 def test_markdown_has_as_many_cells_in_each_row(paper, published):
     lines = markdown_text(build(paper, "table3", published)).splitlines()
-    assert {line.count("|") for line in lines if line.startswith("|")} == {13}
+    assert {line.count("|") for line in lines if line.startswith("|")} == {15}
 
 
 def test_latex_cites_and_escapes(paper, published):
@@ -354,7 +358,7 @@ def test_latex_cites_and_escapes(paper, published):
     rows = [
         line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
     ]
-    assert {line.count("&") for line in rows} == {11}
+    assert {line.count("&") for line in rows} == {13}
 
 
 def test_the_terminal_shows_ours_with_verdicts(paper, published):
@@ -362,7 +366,8 @@ def test_the_terminal_shows_ours_with_verdicts(paper, published):
     show_tables({"table1": build(paper, "table1", published)}, console)
     shown = console.file.getvalue()
     assert "4s DualHead-Net" in shown
-    assert "Verdict" in shown
+    assert "Verdict (last)" in shown
+    assert "Verdict (best)" in shown
     assert "GCA-LSTM" not in shown
 
 
@@ -391,3 +396,146 @@ def test_the_field_never_mixes_the_inputs_of_kinetics(published):
     marks = {mark for row in published["field"]["methods"] for mark in row["marks"]}
     assert marks == {"", "2nd", "unverified"}
     assert all(row["source"] for row in published["field"]["methods"])
+
+
+# --- verdicts, margins, corrections ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "variant", "stream", "metric", "expected"),
+    [
+        ("ntu60_xsub", "dualhead", "joint", "top1", 0.2),  # 90.3 over 89.9 without attention
+        ("ntu60_xsub", "no_attention", "joint", "top1", 0.2),
+        ("ntu60_xsub", "ms_g3d", "joint", "top1", 0.45),
+        ("ntu60_xsub", "temporal_attention", "joint", "top1", 0.05),
+        ("ntu60_xsub", "dualhead", "two_stream", "top1", 0.1),  # 91.7 over 91.5
+        ("ntu60_xview", "dualhead", "joint", "top1", 0.15),  # of the two streams
+        ("kinetics", "dualhead", "four_stream", "top1", 0.2),  # 38.4 over 38.0
+        ("kinetics", "dualhead", "joint", "top5", 0.1),
+        ("ntu60_xsub", "dualhead", "bone_motion", "top1", 0.1),
+    ],
+)
+def test_the_margin_is_half_of_the_claimed_gain(
+    benchmark, variant, stream, metric, expected, paper, published
+):
+    found = published_margin(paper.grid, Cell(benchmark, variant, stream), metric, published)
+    assert expected == pytest.approx(found)
+
+
+def test_no_baseline_is_within_the_margin_of_the_claim(published):
+    """The numbers that once were called reproductions of what was claimed over them."""
+    for table in published["tables"].values():
+        for streams in table.get("ours", {}).values():
+            for entry in streams.values():
+                for metric, rivals in entry.get("rival", {}).items():
+                    for key, rival in rivals.items():
+                        gain = abs(entry[metric][key] - rival)
+                        assert published["margin"] * gain < gain
+
+
+def test_a_rival_is_a_published_number(published):
+    """Rivals are written beside each claim, so they must not drift from where they stand themselves."""
+    baseline = published["tables"]["ms_g3d"]["ours"]["ms_g3d"]
+    for name in ("table1", "table2", "table3"):
+        for stream, entry in published["tables"][name]["ours"]["dualhead"].items():
+            of_stream = baseline["two_stream" if stream == "four_stream" else stream]
+            for metric, rivals in entry["rival"].items():
+                for key, rival in rivals.items():
+                    if (stream, key) == ("joint", "ntu60/xsub"):
+                        assert rival == published["tables"]["table4"]["rows"][1]["top1"]
+                    else:
+                        assert rival == of_stream[metric][key]
+                        claim = of_stream["rival"][metric][key]
+                        assert stream == "four_stream" or claim == entry[metric][key]
+
+
+def test_both_verdicts_stand_in_the_table(paper, published):
+    frame = build(paper, "table1", published).query("ours")
+    for _, row in frame.iterrows():
+        cell = Cell(row["benchmark"], row["variant"], row["stream"])
+        last, best = (
+            statistics.spread(
+                [
+                    json.loads((paper.results / address / "metrics.json").read_text())[selection][
+                        "fusion"
+                    ]["softmax"]["top1"]
+                    for address in addresses(paper.grid, cell).values()
+                ],
+                int(row["num_test"]),
+            )
+            for selection in ("last", "best_on_test")
+        )
+        assert row["verdict_best"] == statistics.verdict(best, row["paper"], row["margin"])
+        assert row["verdict"] == statistics.verdict_of_last(last, best, row["paper"], row["margin"])
+        assert best.std == pytest.approx(row["best_std"])
+
+
+def test_an_undecided_verdict_says_how_many_seeds_would_decide():
+    record = {"verdict": "undecided", "seeds_to_decide": 6.0}
+    assert verdict_text()(record) == "undecided (6)"
+    assert verdict_text()(record | {"seeds_to_decide": None}) == "undecided"
+
+
+def test_holm_corrects_the_rows_of_a_table(paper, published):
+    frame = build(paper, "table4", published).query("reference.notna()")
+    smallest = frame["step_p"].idxmin()
+    expected = min(1.0, 3 * frame.loc[smallest, "step_p"])
+    assert expected == pytest.approx(frame.loc[smallest, "step_p_holm"])
+    assert (frame["step_p_holm"] >= frame["step_p"]).all()
+    assert set(frame["step_test"]) == {"paired t"}
+
+
+def test_steps_are_paired_by_the_seeds_that_both_have(tmp_path, published):
+    settings = paper_params(tables={"table4": paper_params()["tables"]["table4"]}, seeds=[1, 2, 3])
+    lacking = ("no_attention/joint/seed1-", "ms_g3d/joint/seed1-", "ms_g3d/joint/seed2-")
+    fake = fake_results.build(
+        tmp_path, settings, exists=lambda run: not any(part in run for part in lacking)
+    )
+    frame = build(fake, "table4", published).set_index("row")
+    assert list(frame["step_seeds"].dropna()) == [1, 2, 3]
+    assert list(frame["step_test"].dropna()) == ["McNemar", "paired t", "paired t"]
+    values = {
+        name: [
+            json.loads((fake.results / address / "metrics.json").read_text())["last"]["fusion"][
+                "softmax"
+            ]["top1"]
+            for seed, address in addresses(fake.grid, Cell("ntu60_xsub", name, "joint")).items()
+            if seed in "23"
+        ]
+        for name in ("no_attention", "dualhead")
+    }
+    expected = np.mean(values["no_attention"]) - np.mean(values["dualhead"])
+    assert expected == pytest.approx(frame.loc["no_attention", "step"])
+
+
+def test_seeds_needed_are_unknown_without_a_spread(tmp_path, published):
+    settings = paper_params(tables={"table7": paper_params()["tables"]["table7"]})
+    fake = fake_results.build(tmp_path, settings)
+    assert build(fake, "table7", published)["seeds_needed"].isna().all()
+
+
+def test_marked_rows_have_a_footnote(paper, published):
+    text = markdown_text(build(paper, "table1", published))
+    assert "| 4s Shift-GCN* |" in text
+    assert "4s Shift-GCN has 90.7 and 96.5" in text.splitlines()[-1]
+    assert "RotClips" in build(paper, "table2", published)["note"].iloc[0]
+
+
+def test_the_baseline_in_full_is_one_line_of_params(tmp_path, published):
+    """The optional table, as it stands in the packaged settings; its trainings are counted above it."""
+    text = params.packaged_params().read_text()
+    found = re.search(
+        r"# (\d+) more trainings a seed:\n((?:  #[ ]+.*\n)+)",
+        text[text.index("baseline in full") :],
+    )
+    line = re.sub(r"\n +# +", " ", found[2].strip().removeprefix("# "))
+    table = yaml.safe_load(line)
+    settings = paper_params()
+    before = resolve(settings)
+    grid = resolve({**settings, "tables": settings["tables"] | table})
+    assert len(grid["runs"]) - len(before["runs"]) == int(found[1])
+    frame = build_table(grid, "ms_g3d", tmp_path, published)
+    assert len(frame) == 20
+    paper = frame.set_index(["row", "benchmark"])["paper"]
+    assert paper["ms_g3d/two_stream", "ntu120_xset"] == 88.4
+    assert "MS-G3D's author" in frame["note"].iloc[0]

@@ -46,3 +46,17 @@ def table_caption(grid: Settings, name: str, published: Settings) -> str:
         return title
     where = benchmark_title(grid, table["benchmark"], published)
     return f"{title.split(' (the paper')[0].rstrip('.')}: {where}, {stream_title(table['stream'])}."
+
+
+def table_note(grid: Settings, name: str, published: Settings) -> str:
+    """Return what must be known of a table's published numbers; nothing where none of them is shown."""
+    table = grid["tables"][name]
+    if table["kind"] == "ablation":
+        ablation, same_benchmark = published_ablation(grid, name, published)
+        source = ablation if same_benchmark else None
+    elif table.get("published", True):
+        source = published_comparison(grid, name, published)
+    else:
+        known: Settings = published["tables"].get(name, {})
+        source = known if table.get("variant") in known.get("ours", {}) else None
+    return " ".join(str((source or {}).get("note", "")).split())

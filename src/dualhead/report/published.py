@@ -1,7 +1,8 @@
-"""Which published numbers belong to a workspace's benchmarks: lookups in published.yaml."""
+"""Lookups in published.yaml: the published numbers of a workspace's benchmarks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -11,17 +12,14 @@ from dualhead.params import Settings
 if TYPE_CHECKING:
     from dualhead.report.results import Cell
 
+OURS = "dualhead"
+"""The variant that the paper proposes, whose rows stand in every ablation."""
+
 
 def benchmark_key(grid: Settings, benchmark: str) -> str:
     """Return the kind and split by which published.yaml knows a benchmark: `ntu60/xsub`."""
     entry = grid["benchmarks"][benchmark]
     return f"{grid['datasets'][entry['dataset']]['kind']}/{entry['split']}"
-
-
-def published_num_test(grid: Settings, benchmark: str, published: Settings) -> int | None:
-    """Return how many test samples a complete benchmark has; None if that is not known."""
-    known = published["benchmarks"].get(benchmark_key(grid, benchmark), {})
-    return int(known["num_test"]) if known.get("num_test") else None
 
 
 def is_partial(grid: Settings, benchmark: str) -> bool:
@@ -47,6 +45,43 @@ def published_cell(grid: Settings, cell: Cell, metric: str, published: Settings)
         entry = table.get("ours", {}).get(cell.variant, {}).get(cell.stream, {})
         if number := entry.get(metric, {}).get(benchmark_key(grid, cell.benchmark)):
             return float(number)
+    return float("nan")
+
+
+def published_margin(grid: Settings, cell: Cell, metric: str, published: Settings) -> float:
+    """Return how far from the published accuracy still counts as reproduced, in points; nan if no gain is claimed.
+
+    It is the share `margin` of the gain between the published accuracy and that of its rival: for our network what it
+    is said to improve on, for a row of an ablation our network. A stream without a rival takes the gain of two streams.
+    """
+    gains = (
+        _claimed_gain(grid, cell, metric, published),
+        _step_to_ours(grid, cell, published) if metric == "top1" else float("nan"),
+        _claimed_gain(grid, cell._replace(stream="two_stream"), metric, published),
+    )
+    gain = next((gain for gain in gains if not math.isnan(gain)), float("nan"))
+    return float(published["margin"]) * gain
+
+
+def _claimed_gain(grid: Settings, cell: Cell, metric: str, published: Settings) -> float:
+    """Return the distance between a cell's published accuracy and that of its rival; nan if either is unknown."""
+    key = benchmark_key(grid, cell.benchmark)
+    for table in published["tables"].values():
+        entry = table.get("ours", {}).get(cell.variant, {}).get(cell.stream, {})
+        known, rival = (one.get(metric, {}).get(key) for one in (entry, entry.get("rival", {})))
+        if known is not None and rival is not None:
+            return abs(float(known) - float(rival))
+    return float("nan")
+
+
+def _step_to_ours(grid: Settings, cell: Cell, published: Settings) -> float:
+    """Return the distance between a row of a published ablation and our network's; nan if it is in none."""
+    where = (benchmark_key(grid, cell.benchmark), cell.stream)
+    for table in published["tables"].values():
+        if table["kind"] == "ablation" and where == (table["benchmark"], table["stream"]):
+            values = {row["variant"]: float(row["top1"]) for row in table["rows"]}
+            if cell.variant in values and cell.variant != OURS:
+                return abs(values[cell.variant] - values[OURS])
     return float("nan")
 
 

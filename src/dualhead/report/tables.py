@@ -11,7 +11,7 @@ import pandas as pd
 from dualhead.files import replacing, write_json
 from dualhead.params import Settings
 from dualhead.report import statistics
-from dualhead.report.captions import table_caption
+from dualhead.report.captions import table_caption, table_note
 from dualhead.report.published import (
     benchmark_key,
     is_partial,
@@ -19,7 +19,7 @@ from dualhead.report.published import (
     published_ablation,
     published_cell,
     published_comparison,
-    published_num_test,
+    published_margin,
 )
 from dualhead.report.results import (
     Cell,
@@ -34,24 +34,19 @@ from dualhead.report.text import latex_text, markdown_text
 from dualhead.report.titles import METRICS, benchmark_title, stream_short, variant_title
 
 COLUMNS = (
-    *("table", "title", "kind", "row", "group", "label", "publisher", "citation", "ours"),
-    *("benchmark", "column", "metric", "paper", "num_seeds", "mean", "std", "low", "high"),
-    *("difference", "verdict", "best_on_validation", "best_on_test", "num_test"),
-    *(
-        "parameters_paper",
-        "parameters",
-        "gmacs",
-        "reference",
-        "step_paper",
-        "step",
-        "step_low",
-        "step_high",
-        "step_p",
-    ),
-    *("step_test", "seeds_needed"),
+    *("table", "title", "note", "kind", "row", "group", "label", "mark", "publisher", "citation"),
+    *("ours", "benchmark", "variant", "stream", "column", "metric", "paper", "margin"),
+    *("num_seeds", "mean", "std", "low", "high", "difference", "verdict", "seeds_to_decide"),
+    *("best_on_validation", "best_on_test", "best_std", "verdict_best", "seeds_to_decide_best"),
+    *("num_test", "parameters_paper", "parameters", "gmacs", "reference", "step_paper", "step"),
+    *("step_low", "step_high", "step_p", "step_p_holm", "step_test", "step_seeds", "step_std"),
+    *("step_sample_variance", "seeds_needed"),
 )
-"""Of every table's CSV. A step is the difference from the reference row, paired if it is ours."""
-BOOTSTRAP_SEED = 0
+"""Of every table's CSV. A step is the difference from the reference row, paired if it is ours.
+
+`verdict` compares our last epochs with the paper, `verdict_best` our epochs that do best on the test set, as the
+paper's do.
+"""
 NAN = float("nan")
 
 
@@ -71,6 +66,7 @@ def build_table(grid: Settings, name: str, results: Path, published: Settings) -
         raise ValueError(f"table {name!r}: not in params.yaml, which has {sorted(grid['tables'])}")
     kind = grid["tables"][name]["kind"]
     names = {"table": name, "kind": kind, "title": table_caption(grid, name, published)}
+    names |= {"note": table_note(grid, name, published)}
     build = _comparison if kind == "comparison" else _ablation
     rows = [names | row for row in build(grid, name, results, published)]
     return pd.DataFrame(rows, columns=[*COLUMNS])
@@ -108,7 +104,7 @@ def _comparison(grid: Settings, name: str, results: Path, published: Settings) -
                 cell = Cell(benchmark, variant, stream)
                 row = {"row": f"{variant}/{stream}", "label": f"{label} (ours)", "column": column}
                 paper = published_cell(grid, cell, metric, published)
-                yield row | _measured(grid, results, cell, metric, paper)
+                yield row | _measured(grid, results, cell, metric, paper, published)
 
 
 Row = Settings
@@ -129,7 +125,7 @@ def _published_rows(grid: Settings, columns: Columns, entries: Sequence[Settings
         ]
         if np.isnan(numbers).all():
             continue
-        names = {key: method[key] for key in ("label", "publisher", "citation")}
+        names = {key: method.get(key) for key in ("label", "mark", "publisher", "citation")}
         for (benchmark, metric, column), number in zip(columns, numbers, strict=True):
             where = {"benchmark": benchmark, "metric": metric, "column": column}
             yield {"row": method["label"], "ours": False, "paper": number} | names | where
@@ -144,17 +140,37 @@ def _ablation(grid: Settings, name: str, results: Path, published: Settings) -> 
     reference = reference_variant(grid, name)
     of_reference = next(entry for entry in entries if entry["variant"] == reference)
     column = _column(grid, table["benchmark"], "", published)
-    num_samples = published_num_test(grid, table["benchmark"], published)
+    rows = []
     for entry in entries:
         cell = Cell(table["benchmark"], entry["variant"], table["stream"])
         row = {"row": entry["variant"], "label": entry["label"], "group": entry.get("group")}
         row |= {"column": column, "parameters_paper": entry.get("parameters", NAN)}
-        row |= _measured(grid, results, cell, "top1", entry["top1"])
+        row |= _measured(grid, results, cell, "top1", entry["top1"], published)
         if entry["variant"] != reference:
             row |= {"reference": reference, "step_paper": entry["top1"] - of_reference["top1"]}
             row |= _step(grid, results, cell, cell._replace(variant=reference))
-            row |= {"seeds_needed": _seeds_needed(row, num_samples)}
-        yield row
+        rows.append(row)
+    yield from _judged_together(rows)
+
+
+def _judged_together(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield an ablation's rows with what takes all of them: corrected p-values, and seeds needed.
+
+    Seeds needed are those of the published step, or of ours where none is published, at the spread of all rows.
+    """
+    corrected = statistics.holm([row.get("step_p", NAN) for row in rows])
+    stds, counts = ([row.get(key, NAN) for row in rows] for key in ("step_std", "step_seeds"))
+    std = statistics.pooled_std(stds, counts)
+    num_steps = sum("reference" in row for row in rows)
+    for row, p_value in zip(rows, corrected, strict=True):
+        if "reference" in row:
+            published = not np.isnan(row["step_paper"])
+            step = row["step_paper"] if published else row.get("step", NAN)
+            variance = row.get("step_sample_variance", 0.0)
+            needed = statistics.seeds_needed(step, std, variance=variance, num_tests=num_steps)
+            yield row | {"step_p_holm": p_value, "seeds_needed": needed}
+        else:
+            yield row
 
 
 def reference_variant(grid: Settings, name: str) -> str:
@@ -178,51 +194,78 @@ def _ablation_entries(grid: Settings, name: str, published: Settings) -> list[Se
 
 
 def _step(grid: Settings, results: Path, cell: Cell, reference: Cell) -> Row:
-    """Return our difference between two variants, paired on the same test samples."""
-    first, second = read_results(grid, results, cell), read_results(grid, results, reference)
-    if not first or not second:
+    """Return our difference between two variants, on the same test samples and the seeds that both have."""
+    first, second = _same_seeds(*(read_results(grid, results, it) for it in (cell, reference)))
+    if not first:
         return {}
     names, right = read_correct(results, first)
     other_names, other_right = read_correct(results, second)
     refuse_other_samples(names, other_names, results / first[0].address)
-    step = statistics.compare(right, other_right, np.random.default_rng(BOOTSTRAP_SEED))
-    row = {"step": step.difference, "step_low": step.low, "step_high": step.high}
-    return row | {"step_p": step.p_value, "step_test": step.test}
+    step = statistics.compare(right, other_right)
+    return {
+        "step": step.difference,
+        "step_low": step.low,
+        "step_high": step.high,
+        "step_p": step.p_value,
+        "step_test": step.test,
+        "step_seeds": step.num_seeds,
+        "step_std": step.std,
+        "step_sample_variance": step.sample_variance,
+    }
 
 
-def _seeds_needed(row: Row, num_samples: int | None) -> int | None:
-    """Return how many seeds the published step would need, or ours where none is published."""
-    step = row["step_paper"] if not np.isnan(row["step_paper"]) else row.get("step", NAN)
-    samples = row.get("num_test", num_samples)
-    if np.isnan(step) or not samples:
-        return None
-    accuracy: float = row["mean"] if "mean" in row else row["paper"]
-    guess = statistics.assumed_std(accuracy, samples)
-    std = row.get("std", NAN)
-    return statistics.seeds_needed(step, std if std > 0 else guess)
+def _same_seeds(
+    first: Sequence[Result], second: Sequence[Result]
+) -> tuple[list[Result], list[Result]]:
+    """Return the results of the seeds that both have, in one order."""
+    others = {result.seed: result for result in second}
+    common = [result for result in first if result.seed in others]
+    return common, [others[result.seed] for result in common]
 
 
 # --- one number ------------------------------------------------------------------------
 
 
-def _measured(grid: Settings, results: Path, cell: Cell, metric: str, paper: float) -> Row:
+def _measured(
+    grid: Settings, results: Path, cell: Cell, metric: str, paper: float, published: Settings
+) -> Row:
     """Return what we measured for one cell, beside the paper's value (nan where there is none)."""
-    row: Row = {"ours": True, "benchmark": cell.benchmark, "metric": metric, "paper": paper}
+    row: Row = {"ours": True, **cell._asdict(), "metric": metric, "paper": paper}
+    row["margin"] = published_margin(grid, cell, metric, published) if not np.isnan(paper) else NAN
     found = read_results(grid, results, cell)
     if not found:
-        return row | {"num_seeds": 0, "verdict": statistics.NOT_RUN}
+        not_run = statistics.NOT_RUN
+        return row | {"num_seeds": 0, "verdict": not_run, "verdict_best": not_run}
     for result in found:
         check_result(results, result)
     num_test = int(found[0].metrics["num_test"])
-    spread = statistics.spread([result.accuracy(metric) for result in found], num_test)
-    row |= spread._asdict() | {"difference": spread.mean - paper, "num_test": num_test}
+    last, best = (
+        statistics.spread([result.accuracy(metric, selection) for result in found], num_test)
+        for selection in ("last", "best_on_test")
+    )
+    on_validation = [result.accuracy(metric, "best_on_validation") for result in found]
+    row |= last._asdict() | {"difference": last.mean - paper}
+    row |= {"best_on_validation": float(np.mean(on_validation))}
+    row |= {"best_on_test": best.mean, "best_std": best.std}
     row |= {key: found[0].metrics.get(key) for key in ("parameters", "gmacs")}
-    for selection in ("best_on_validation", "best_on_test"):
-        row[selection] = float(np.mean([result.accuracy(metric, selection) for result in found]))
-    if not np.isnan(paper):
-        partial = is_partial(grid, cell.benchmark)
-        verdict = statistics.verdict(spread, paper, num_test)
-        row["verdict"] = statistics.NOT_COMPARABLE if partial else verdict
+    if np.isnan(paper):
+        return row
+    if is_partial(grid, cell.benchmark):
+        return row | dict.fromkeys(("verdict", "verdict_best"), statistics.NOT_COMPARABLE)
+    return row | _verdicts(last, best, paper, row["margin"])
+
+
+def _verdicts(last: statistics.Spread, best: statistics.Spread, paper: float, margin: float) -> Row:
+    """Return both verdicts on a published accuracy, and the seeds that would decide where one is undecided."""
+    found = {
+        "": (last, statistics.verdict_of_last(last, best, paper, margin)),
+        "_best": (best, statistics.verdict(best, paper, margin)),
+    }
+    row: Row = {}
+    for suffix, (ours, verdict) in found.items():
+        row[f"verdict{suffix}"] = verdict
+        if verdict == statistics.UNDECIDED:
+            row[f"seeds_to_decide{suffix}"] = statistics.seeds_to_decide(ours, paper, margin)
     return row
 
 

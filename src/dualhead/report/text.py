@@ -89,7 +89,7 @@ def row_fields(found: Sequence[Settings]) -> list[Field]:
     is_ablation = found[0]["kind"] == "ablation"
     fields = [
         ("group", Field("", "left", _plain("group"))),
-        ("label", Field("Variant" if is_ablation else "Method", "left", _plain("label"))),
+        ("label", Field("Variant" if is_ablation else "Method", "left", label_text)),
         ("publisher", Field("Publisher", "left", _plain("publisher"))),
         ("parameters_paper", Field("Params, paper", "right", _millions("parameters_paper", 1))),
         ("parameters", Field("Params", "right", _millions("parameters", 3))),
@@ -101,21 +101,16 @@ def row_fields(found: Sequence[Settings]) -> list[Field]:
 def value_fields(found: Sequence[Settings]) -> list[Field]:
     """Return what is printed for each number; ours alone where nothing is published.
 
-    Ours is the last epoch's; where subjects are held out, the epoch best on them stands beside it.
+    Ours is the last epoch's. The epochs chosen on held-out subjects and on the test set stand beside it, and so do
+    the verdicts on the published value, one for the last epoch and one for the epoch that was chosen as the paper's.
     """
-    ours = Field("Ours", "right", mean_text)
-    best = [Field(SELECTIONS["best_on_test"].column, "right", _number("best_on_test", "{:.2f}"))]
-    if _has(found, "best_on_validation"):
-        ours = Field("Last epoch (ours)", "right", mean_text)
-        best.insert(
-            0,
-            Field(
-                SELECTIONS["best_on_validation"].column,
-                "right",
-                _number("best_on_validation", "{:.2f}"),
-            ),
-        )
     paper = _number("paper", "{:.1f}")
+    on_test = _mean("best_on_test", "best_std")
+    best = [Field(SELECTIONS["best_on_test"].column, "right", on_test)]
+    ours = Field(SELECTIONS["last"].column, "right", mean_text)
+    if _has(found, "best_on_validation"):
+        on_validation = _number("best_on_validation", "{:.2f}")
+        best.insert(0, Field(SELECTIONS["best_on_validation"].column, "right", on_validation))
     if not _has([record for record in found if record["ours"]], "paper"):
         published = [Field("Published", "right", paper)] if _has(found, "paper") else []
         return [*published, ours, Field("95 % interval", "right", interval_text), *best]
@@ -123,9 +118,25 @@ def value_fields(found: Sequence[Settings]) -> list[Field]:
         Field("Paper", "right", paper),
         ours,
         Field("Diff.", "right", _number("difference", "{:+.2f}")),
+        Field("Verdict (last)", "left", verdict_text()),
         *best,
-        Field("Verdict", "left", _plain("verdict")),
+        Field("Verdict (best)", "left", verdict_text("_best")),
     ]
+
+
+def label_text(record: Settings) -> str:
+    """Return a row's name, with the mark of its footnote."""
+    return str(record["label"]) + str(record["mark"] or "")
+
+
+def verdict_text(suffix: str = "") -> Callable[[Settings], str]:
+    """Return a text of a record's verdict: `reproduced`, or `undecided (6)` where six seeds would decide."""
+
+    def text(record: Settings) -> str:
+        verdict, seeds = record[f"verdict{suffix}"], record[f"seeds_to_decide{suffix}"]
+        return str(verdict or "") + ("" if seeds is None else f" ({int(seeds):,})")
+
+    return text
 
 
 def _has(found: Sequence[Settings], key: str) -> bool:
@@ -158,8 +169,17 @@ def signed(text: str) -> str:
 def mean_text(record: Settings) -> str:
     """Return `90.25 ± 0.11` (standard deviation over seeds), or the accuracy alone at one seed."""
     if record["mean"] is None:
-        return "not run" if record["ours"] else ""
-    return f"{record['mean']:.2f}" + ("" if record["std"] is None else f" ± {record['std']:.2f}")
+        return statistics.NOT_RUN if record["ours"] else ""
+    return _mean("mean", "std")(record)
+
+
+def _mean(mean: str, std: str) -> Callable[[Settings], str]:
+    def text(record: Settings) -> str:
+        value, deviation = record[mean], record[std]
+        shown = "" if value is None else f"{value:.2f}"
+        return shown if deviation is None else f"{shown} ± {deviation:.2f}"
+
+    return text
 
 
 def interval_text(record: Settings) -> str:
@@ -186,7 +206,20 @@ def markdown_text(frame: pd.DataFrame) -> str:
     rules = ["---:" if column.align == "right" else ":---" for column in part.columns]
     lines = [header, rules, *part.rows]
     title = str(frame["title"].iloc[0])
-    return "\n".join([title, "", *(f"| {' | '.join(map(_cell, line))} |" for line in lines), ""])
+    rows = [f"| {' | '.join(map(_cell, line))} |" for line in lines]
+    return "\n".join([title, "", *rows, *_note(frame), ""])
+
+
+def _note(frame: pd.DataFrame) -> list[str]:
+    """Return the note below a table and a blank line before it; nothing if it has none."""
+    note = note_of(frame)
+    return ["", note.replace("*", r"\*")] if note else []
+
+
+def note_of(frame: pd.DataFrame) -> str:
+    """Return what is said below a table; a CSV that says nothing there is read as nan."""
+    note = frame["note"].iloc[0]
+    return note if isinstance(note, str) else ""
 
 
 def _cell(text: str) -> str:
@@ -215,6 +248,7 @@ def latex_text(frame: pd.DataFrame) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}}",
+            *([rf"\par\smallskip {_escape(note_of(frame))}"] if note_of(frame) else []),
             r"\end{table*}",
             "",
         ]
@@ -253,7 +287,7 @@ STYLES = {statistics.REPRODUCED: "green", statistics.ABOVE: "cyan", statistics.B
 
 
 def show_tables(tables: Mapping[str, pd.DataFrame], console: Console | None = None) -> None:
-    """Print our rows of each table beside the paper's, colored by verdict."""
+    """Print our rows of each table beside the paper's, colored by the verdict on like numbers."""
     console = console or terminal()
     for name, frame in tables.items():
         ours = [record for record in records(frame) if record["ours"]]
@@ -268,7 +302,7 @@ def _rich_table(ours: Sequence[Settings], title: str) -> RichTable:
     for field in fields:
         table.add_column(field.title, justify="left" if field.align == "left" else "right")
     for record in ours:
-        style = STYLES.get(str(record["verdict"]), "")
+        style = STYLES.get(str(record["verdict_best"]), "")
         table.add_row(*(field.text(record) for field in fields), style=style)
     return table
 

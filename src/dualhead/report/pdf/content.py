@@ -1,4 +1,4 @@
-"""What the report says before and in its tables: warnings, overview, verdicts, steps, the field."""
+"""Content of the report before and in its tables: warnings, overview, verdicts, steps, the field."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pandas as pd
 from dualhead.params import Settings
 from dualhead.report.pdf.runs import Grid, Run, listed, made, number, table, without_repeats
 from dualhead.report.published import is_partial
-from dualhead.report.statistics import NOT_COMPARABLE, NOT_RUN
-from dualhead.report.text import interval_text, mean_text, printed, records
+from dualhead.report.statistics import LEVEL, NOT_RUN
+from dualhead.report.text import interval_text, mean_text, note_of, printed, records, verdict_text
 from dualhead.report.titles import PROTOCOLS, SELECTIONS, benchmark_title
 
 Tables = Mapping[str, pd.DataFrame]
 Text = Callable[[Settings], str]
-MAX_GROUPS = 2  # column groups that fit on a page
-SIGNIFICANT = 0.05
+CELL = ("benchmark", "variant", "stream", "metric")
+VERDICTS = ("verdict", "verdict_best")
+MAX_GROUPS = 2  # column groups that fit on a page; one where each has its verdicts
 APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 DASH = "\N{EN DASH}"
 
@@ -98,11 +99,12 @@ def main_table(tables: Tables) -> Settings:
         ("Ours", "right", mean_text),
         ("95 % interval", "right", interval_text),
         ("Diff.", "right", lambda record: number(record["difference"], "{:+.2f}")),
+        ("Verdict (last)", "left", verdict_text()),
         _best("best_on_validation"),
         _best("best_on_test"),
-        ("Verdict", "left", lambda record: str(record["verdict"] or "")),
+        ("Verdict (best)", "left", verdict_text("_best")),
     ]
-    left_out = [] if has_paper else ["Paper", "Diff.", "Verdict"]
+    left_out = [] if has_paper else ["Paper", "Diff.", "Verdict (last)", "Verdict (best)"]
     if all(record["best_on_validation"] is None for record in ours):
         left_out.append(SELECTIONS["best_on_validation"].column)
     kept = [field for field in fields if field[0] not in left_out]
@@ -116,20 +118,21 @@ def _best(selection: str) -> tuple[str, str, Text]:
 
 
 def verdicts(tables: Tables) -> list[list[str]]:
-    """Return how often each verdict was given, over all tables; a cell counts once."""
-    given = {
-        (record["benchmark"], record["row"], record["metric"]): record["verdict"]
+    """Return each verdict with how often last epochs got it, and best ones; a cell of several tables counts once."""
+    cells = {
+        tuple(record[key] for key in CELL): record
         for frame in tables.values()
         for record in records(frame)
         if record["ours"] and record["verdict"] and record["paper"] is not None
     }
-    return [[verdict, str(count)] for verdict, count in Counter(given.values()).most_common()]
+    last, best = (Counter(cell[key] for cell in cells.values()) for key in VERDICTS)
+    return [[verdict, str(last[verdict]), str(best[verdict])] for verdict in (last + best)]
 
 
 # --- the tables ------------------------------------------------------------------------
 
 
-def printed_tables(tables: Tables, published: Settings) -> list[Settings]:
+def printed_tables(tables: Tables) -> list[Settings]:
     """Return each table in parts that fit a page, with its note."""
     found = []
     for name, frame in tables.items():
@@ -140,45 +143,36 @@ def printed_tables(tables: Tables, published: Settings) -> list[Settings]:
                 "ours": [ours and not all(part.ours) for ours in part.ours],
                 "citations": part.citations,
             }
-            for part in printed(frame, max_groups=MAX_GROUPS)
+            for part in printed(frame, max_groups=1 if has_published({name: frame}) else MAX_GROUPS)
         ]
         title = str(frame["title"].iloc[0])
-        known = published["tables"].values()
-        source: Settings = next((entry for entry in known if entry["title"] == title), {})
-        note = " ".join(str(source.get("note", "")).split())
+        note = note_of(frame)
         kind = frame["kind"].iloc[0]
         found.append({"name": name, "title": title, "parts": parts, "note": note, "kind": kind})
     return found
 
 
 def _grouped(rows: list[list[str]], first_title: str) -> list[list[str]]:
-    """Shorten verdicts; print the group of an ablation's rows once."""
-    short = [[_short(text) for text in row] for row in rows]
-    return short if first_title else without_repeats(short)
-
-
-def _short(text: str) -> str:
-    """Return a verdict short enough for a column; the caption spells it out."""
-    if text.startswith("not distinguishable"):
-        return f"n. d. ({text.split()[3]})"
-    return "partial" if text == NOT_COMPARABLE else text
+    """Print the group of an ablation's rows once."""
+    return rows if first_title else without_repeats(rows)
 
 
 def steps(tables: Tables) -> Settings | None:
-    """Return what the ablations' steps from the reference are worth, one row each."""
-    found = {
-        (record["benchmark"], record["row"], record["reference"]): record
+    """Return what the ablations' steps from the reference are worth: a row for each step of each table."""
+    found = [
+        record
         for frame in tables.values()
         for record in records(frame)
         if record["reference"] is not None
-    }
-    columns = [("Variant", "left"), (f"Paper{APOSTROPHE}s step", "right"), ("Our step", "right")]
-    columns += [("95 % interval", "right"), ("p", "right"), ("Test", "left")]
-    columns += [("Shown?", "left"), ("Seeds needed", "right")]
-    rows = [_step_row(record) for record in found.values()]
-    if not any(record["step_paper"] is not None for record in found.values()):
-        columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
-    return table(columns, rows) if rows else None
+    ]
+    columns = [("Table", "left"), ("Variant", "left"), (f"Paper{APOSTROPHE}s step", "right")]
+    columns += [("Our step", "right"), ("95 % interval", "right"), ("p", "right")]
+    columns += [("p (Holm)", "right"), ("Test", "left"), ("Shown?", "left")]
+    columns += [("Seeds needed", "right")]
+    rows = [_step_row(record) for record in found]
+    if not any(record["step_paper"] is not None for record in found):
+        columns, rows = [*columns[:2], *columns[3:]], [[*row[:2], *row[3:]] for row in rows]
+    return table(columns, without_repeats(rows)) if rows else None
 
 
 def has_published(tables: Tables) -> bool:
@@ -190,11 +184,13 @@ def _step_row(record: Settings) -> list[str]:
     low, high = (number(record[key], "{:+.2f}") for key in ("step_low", "step_high"))
     needed = record["seeds_needed"]
     return [
+        str(record["table"]).removeprefix("table").replace("_", " "),
         str(record["group"] + ": " if record["group"] else "") + str(record["label"]),
         number(record["step_paper"], "{:+.1f}"),
         number(record["step"], "{:+.2f}"),
         f"{low} to {high}" if low else "",
         _p_text(record["step_p"]),
+        _p_text(record["step_p_holm"]),
         str(record["step_test"] or ""),
         _shown(record),
         "" if needed is None else f"{int(needed):,}",
@@ -206,11 +202,13 @@ def _p_text(value: float | None) -> str:
 
 
 def _shown(record: Settings) -> str:
+    """Return whether a step is shown to be one of methods; one run each never shows that."""
     if record["step_p"] is None:
         return NOT_RUN
-    seeds = int(record["num_seeds"])
-    many = f"{seeds} seed{'s' if seeds > 1 else ''}"
-    return f"yes, at {many}" if record["step_p"] < SIGNIFICANT else f"not at {many}"
+    seeds = int(record["step_seeds"])
+    if seeds == 1:
+        return "one run each"
+    return f"{'yes' if record['step_p_holm'] < LEVEL else 'no'}, {seeds} seeds each"
 
 
 # --- the field -------------------------------------------------------------------------
