@@ -173,21 +173,80 @@ def test_an_unknown_layout_is_refused(name):
 
 PUBLISHED = {
     "ntu25": (
-        (1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 20, 22, 7, 24, 11),
-        (1, (0, 1), (4, 8)),
+        *(1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
+        *(20, 22, 7, 24, 11),
     ),
-    "openpose18": ((0, 0, 1, 2, 3, 1, 5, 6, 2, 8, 9, 5, 11, 12, 0, 0, 14, 15), (1, None, None)),
-    "kinect20": (
-        (1, 2, 2, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
-        (1, (0, 1), (4, 8)),
+    "openpose18": (0, 0, 1, 2, 3, 1, 5, 6, 2, 8, 9, 5, 11, 12, 0, 0, 14, 15),
+    "kinect20": (1, 2, 2, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
+    "coco17": (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14),
+    "body25": (
+        *(1, 1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 10, 8, 12, 13, 0, 0, 15, 16, 14, 19, 14),
+        *(11, 22, 11),
     ),
+    "h36m17": (0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15),
+    "azure32": (
+        *(0, 0, 1, 2, 2, 4, 5, 6, 7, 8, 7, 2, 11, 12, 13, 14, 15, 14, 0, 18, 19, 20),
+        *(0, 22, 23, 24, 3, 26, 26, 26, 26, 26),
+    ),
+    "smpl24": (0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21),
+    "hand21": (0, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19),
 }
-"""Parents as 2s-AGCN and CTR-GCN number them; then center, rotate_z and rotate_x."""
+"""Parents by number: 2s-AGCN, CTR-GCN, PYSKL, OpenPose's pairs, VideoPose3D, Microsoft's and SMPL's documents."""
+
+MEDIAPIPE = {
+    *((0, 1), (1, 2), (2, 3), (3, 7), (0, 4), (4, 5), (5, 6), (6, 8), (9, 10), (11, 12)),
+    *((11, 13), (13, 15), (15, 17), (15, 19), (15, 21), (17, 19), (12, 14), (14, 16), (16, 18)),
+    *((16, 20), (16, 22), (18, 20), (11, 23), (12, 24), (23, 24), (23, 25), (24, 26), (25, 27)),
+    *((26, 28), (27, 29), (28, 30), (29, 31), (30, 32), (27, 31), (28, 32)),
+}
+"""MediaPipe Pose's connections."""
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_bones_and_axes_are_the_published_ones(name):
-    layout, (parents, axes) = LAYOUTS[name], PUBLISHED[name]
-    assert layout.parents == parents
+def test_bones_are_the_published_ones(name):
+    assert LAYOUTS[name].parents == PUBLISHED[name]
+
+
+def test_bones_of_mediapipe_are_its_connections_and_what_joins_its_parts():
+    layout = LAYOUTS["mediapipe33"]
+    bones = {tuple(sorted(edge)) for edge in layout.edges}
+    assert bones - MEDIAPIPE == {(0, 9), (0, 10), (0, 11), (0, 12)}
+    assert layout.joints[15:23:2] == ("left_wrist", "left_pinky", "left_index", "left_thumb")
+    assert layout.joints[32] == "right_foot_index"
+
+
+def test_fingers_of_openxr_follow_their_joints():
+    layout = LAYOUTS["hand26"]
+    assert layout.joints[:2] == ("palm", "wrist")
+    assert [layout.joints.index(f"{finger}_tip") for finger in ("thumb", "little")] == [5, 25]
+    for joint in range(2, 26):
+        starts = layout.joints[joint].endswith("metacarpal")
+        assert layout.parents[joint] == (1 if starts else joint - 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "axes"),
+    [
+        ("ntu25", (1, (0, 1), (4, 8))),
+        ("openpose18", (1, None, None)),
+        ("kinect20", (1, (0, 1), (4, 8))),
+        ("azure32", (1, (0, 1), (5, 12))),
+        ("coco17", (0, None, None)),
+    ],
+)
+def test_center_and_axes_are_those_of_the_authors(name, axes):
+    layout = LAYOUTS[name]
     assert (layout.center, layout.rotate_z, layout.rotate_x) == axes
-    assert (layout.num_coordinates, layout.confidence) == (3, name == "openpose18")
+
+
+def test_pictures_have_a_confidence_and_sensors_of_depth_none():
+    found = {name for name, layout in LAYOUTS.items() if layout.confidence}
+    assert found == {"openpose18", "coco17", "body25"}
+    assert {layout.num_coordinates for layout in LAYOUTS.values()} == {3}
+
+
+def test_each_side_has_a_joint_for_each_of_the_other():
+    for layout in LAYOUTS.values():
+        left = [name[5:] for name in layout.joints if name.startswith("left_")]
+        right = [name[6:] for name in layout.joints if name.startswith("right_")]
+        assert sorted(left) == sorted(right)
