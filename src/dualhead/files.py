@@ -1,13 +1,27 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Files that are whole or absent, and digests that tell a damaged one.
+
+A file is written under a temporary name, then renamed. A binary file may end in a seal, the SHA-256 of the bytes
+before it, which readers of HDF5 and zip archives pass over; a JSON record holds the digest of its own content and
+those of the files beside it that cannot hold one.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+SEAL = b"\nSHA-256 of the bytes before this line: "
+SEAL_LENGTH = len(SEAL) + 65  # with 64 hexadecimal digits and a line end
+RECORD_FORMAT = 2  # 1 was a record without digests, which does not name its format
+SHOWN_DIGITS = 12  # of a digest, in messages
 
 
 @contextmanager
@@ -15,6 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` if the block succeeds.
 
     The temporary name is always the same, so that what a killed process left is overwritten.
+
+    Raises:
+        OSError: naming `path`, if the disk is full or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
@@ -23,6 +40,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -49,3 +70,132 @@ def write_text(path: Path, text: str) -> None:
     """Write `text`, with a line end at its end."""
     with replacing(path) as temporary:
         temporary.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+
+
+def write_sealed(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes and their seal."""
+    seal = SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.write(seal)
+
+
+def check_seal(path: Path, remedy: str) -> bool:
+    """Return whether a file is sealed; refuse one whose bytes are not those that were sealed.
+
+    Args:
+        path: the file.
+        remedy: ends the line of the refusal.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    found, stated = _digests(path, *_stamp(path))
+    if stated is None:
+        return False
+    if found != stated or not found:
+        expected = f"bytes of SHA-256 {stated[:SHOWN_DIGITS]}..., as they were written"
+        other = f"those of {found[:SHOWN_DIGITS]}..."
+        raise ValueError(
+            f"{path}: damaged: expected {expected if stated else 'its seal at its end'}, "
+            f"found {other if found else 'it elsewhere'}; {remedy}"
+        )
+    return True
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, those before its seal if it has one."""
+    return _digests(path, *_stamp(path))[0]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes with a file's content."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _digests(path: Path, *stamp: int) -> tuple[str, str | None]:
+    """Return the SHA-256 of a file's bytes, and the one that its seal states; None without a seal."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return hashlib.sha256().hexdigest(), None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = len(content) - SEAL_LENGTH
+            is_sealed = start >= 0 and content[start : start + len(SEAL)] == SEAL
+            if not is_sealed and content.find(SEAL) >= 0:
+                return "", ""  # its seal is there, but does not end it
+            stated = content[start + len(SEAL) : -1].decode("latin-1") if is_sealed else None
+            with memoryview(content) as whole, whole[: start if is_sealed else None] as sealed:
+                return hashlib.sha256(sealed).hexdigest(), stated
+
+
+def write_record(path: Path, content: Mapping[str, object], files: Mapping[str, str]) -> None:
+    """Write `content` as JSON, with its own digest and those of files beside it.
+
+    Args:
+        path: the file.
+        content: what it says.
+        files: name -> digest of each file beside it that it was written with.
+    """
+    record = {"format": RECORD_FORMAT, **content, "files": dict(files)}
+    write_json(path, {**record, "digest": _record_digest(record)})
+
+
+def read_record(path: Path, remedy: str) -> dict[str, Any]:
+    """Return what a JSON record says.
+
+    One of format 1 has no digest and is taken as it is.
+
+    Args:
+        path: the file.
+        remedy: ends the line of a refusal.
+
+    Raises:
+        ValueError: if it is no JSON, or its content has another digest than it states.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path}: damaged: expected JSON, found none ({error}); {remedy}"
+        ) from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path}: expected a mapping, found {type(record).__name__}; {remedy}")
+    if record.keys() & {"format", "digest", "files"}:
+        stated = str(record.pop("digest", "none"))
+        found = _record_digest(record)
+        if stated != found or record.get("format") != RECORD_FORMAT:
+            raise ValueError(
+                f"{path}: damaged or edited: expected content of digest {stated[:SHOWN_DIGITS]}... "
+                f"in format {RECORD_FORMAT}, found {found[:SHOWN_DIGITS]}... in format "
+                f"{record.get('format')}; {remedy}"
+            )
+    return record
+
+
+def _record_digest(record: Mapping[str, object]) -> str:
+    """Return the SHA-256 of a record without its digest, however it is laid out."""
+    plain = json.loads(json.dumps(record))  # whose keys are words and whose tuples are lists
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_beside(path: Path, record: Mapping[str, Any], remedy: str) -> None:
+    """Refuse a file that is not the one that a record beside it was written with.
+
+    Args:
+        path: the file.
+        record: the content of the record; one of format 1 names no files and accepts any.
+        remedy: ends the line of the refusal.
+
+    Raises:
+        ValueError: if the file has another digest.
+    """
+    stated = record.get("files", {}).get(path.name)
+    if stated is not None and digest_of(path) != stated:
+        raise ValueError(
+            f"{path}: damaged, edited or another run's: expected the file of SHA-256 "
+            f"{stated[:SHOWN_DIGITS]}..., which the record beside it names, found "
+            f"{digest_of(path)[:SHOWN_DIGITS]}...; {remedy}"
+        )

@@ -13,7 +13,7 @@ import numpy as np
 from dualhead import params
 from dualhead.data.datasets import DATASETS
 from dualhead.data.store import Header, Record, Store, write_store
-from dualhead.files import write_csv, write_json
+from dualhead.files import digest_of, write_csv, write_json, write_record
 from dualhead.grid import resolve
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from dualhead.params import Settings
@@ -278,8 +278,9 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
     write_classes(
         folder / "classes.csv", selections=selections, labels=labels, class_names=class_names
     )
-    write_json(folder / "metrics.json", {**facts, **measure(selections, labels)})
     _write_history(folder / "history.csv", config, measure(selections, labels))
+    files = {name: digest_of(folder / name) for name in ("scores.h5", "classes.csv", "history.csv")}
+    write_record(folder / "metrics.json", {**facts, **measure(selections, labels)}, files)
 
 
 def _attention(names: list[str]) -> Attention:

@@ -16,6 +16,8 @@ from torch import nn
 
 from dualhead.data.store import Header, Record, write_store
 from dualhead.layout import LAYOUTS, SkeletonLayout
+from dualhead.models.checkpoint import layout_of, load_checkpoint
+from dualhead.runs import evaluate as evaluate_module
 from dualhead.runs import train as train_module
 
 CLASSES = ("wave", "sit", "jump")
@@ -44,8 +46,8 @@ def build_tiny(name, settings, layout, num_classes, *, in_channels, num_bodies):
 
 def load_tiny(path: Path, selection: str = "last", device: object = "cpu") -> TinyNetwork:
     """Stand in for `checkpoint.load`."""
-    content = torch.load(path, weights_only=True, map_location="cpu")
-    layout = LAYOUTS[content["layout"]]
+    content = load_checkpoint(path)
+    layout = layout_of(content, path)
     network = TinyNetwork(layout.num_coordinates, content["num_classes"])
     network.load_state_dict(content["selections"][selection]["model"])
     network.config, network.layout = content["config"], layout
@@ -160,12 +162,20 @@ def train_in(folder: Path, config: dict) -> int:
     )
 
 
-def train_tiny(folder: Path, config: dict) -> int:
-    """Train a `TinyNetwork` on the store in a folder."""
+@contextmanager
+def tiny_networks():
+    """Let trainings and evaluations take a `TinyNetwork`."""
     with (
         mock.patch.object(train_module, "build_model", build_tiny),
         mock.patch.object(train_module, "count_macs", lambda model, shape: 1_500_000),
+        mock.patch.object(evaluate_module, "load", load_tiny),
     ):
+        yield
+
+
+def train_tiny(folder: Path, config: dict) -> int:
+    """Train a `TinyNetwork` on the store in a folder."""
+    with tiny_networks():
         return train_in(folder, config)
 
 

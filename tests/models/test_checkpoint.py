@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from dualhead.models.checkpoint import load, load_checkpoint, save_checkpoint
+from dualhead.layout import LAYOUTS, SkeletonLayout
+from dualhead.models.checkpoint import (
+    digest_of_weights,
+    layout_of,
+    load,
+    load_checkpoint,
+    save_checkpoint,
+    write_tensors,
+)
 from dualhead.models.convert import convert_weights
 from tests.models.test_models import CLASSES, build_pair, make_input, small_settings
 
@@ -25,8 +33,9 @@ def saved(pair, tmp_path):
     save_checkpoint(
         path,
         config={**EXTRA, "model": {"name": "dualhead", **small_settings("dualhead")}},
-        layout="ntu25",
-        num_classes=CLASSES,
+        layout=LAYOUTS["ntu25"],
+        class_names=[f"class {number}" for number in range(CLASSES)],
+        preparation={"normalize": "rotate"},
         selections={
             "last": {"epoch": 2, "model": weights},
             "best_on_test": {"epoch": 1, "model": other},
@@ -63,12 +72,19 @@ def test_load_names_the_selections_that_there_are(saved):
 
 def test_load_checkpoint_returns_all_that_was_saved(saved):
     content = load_checkpoint(saved)
-    assert {"format", "config", "layout", "num_classes", "selections", "training"} == content.keys()
+    assert {
+        *("format", "config", "layout", "num_classes", "class_names", "preparation"),
+        *("selections", "training", "digest"),
+    } == content.keys()
     assert (CLASSES, {"seconds": 1.5}) == (content["num_classes"], content["training"])
+    assert ("class 0", {"normalize": "rotate"}) == (
+        content["class_names"][0],
+        content["preparation"],
+    )
 
 
 def test_a_checkpoint_needs_no_trust(saved):
-    assert torch.load(saved, weights_only=True)["format"] == 1
+    assert torch.load(saved, weights_only=True)["format"] == 2
 
 
 def test_nothing_but_the_checkpoint_is_left_behind(saved):
@@ -86,6 +102,74 @@ def test_a_truncated_file_is_named(saved):
         load(saved)
 
 
+def of_format_1(saved, layout):
+    """Turn a checkpoint into one as the first version wrote it."""
+    content = load_checkpoint(saved)
+    for key in ("class_names", "preparation", "digest"):
+        del content[key]
+    torch.save({**content, "format": 1, "layout": layout}, saved)
+    return saved
+
+
+def test_a_checkpoint_of_the_first_format_loads(saved):
+    expected = load(saved).state_dict()
+    found = load(of_format_1(saved, "ntu25")).state_dict()
+    assert all(torch.equal(values, found[name]) for name, values in expected.items())
+    content = load_checkpoint(saved)
+    assert (content["class_names"], content["preparation"]) == ([], None)
+
+
+def test_an_old_checkpoint_whose_layout_is_elsewhere_says_so(saved):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: its skeleton layout: .*mine\.yaml"):
+        load(of_format_1(saved, "mine.yaml"))
+
+
+def test_a_checkpoint_with_an_own_layout_loads_anywhere(pair, tmp_path, monkeypatch):
+    """The layout's file is gone and the folder another one."""
+    plain = LAYOUTS["ntu25"].to_mapping()
+    layout = SkeletonLayout.from_mapping({**plain, "name": "mine", "center": plain["edges"][0][0]})
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(
+        path,
+        config={**EXTRA, "model": {"name": "dualhead", **small_settings("dualhead")}},
+        layout=layout,
+        class_names=["one"] * CLASSES,
+        preparation={},
+        selections={"last": {"epoch": 1, "model": pair[1].state_dict()}},
+        training={},
+    )
+    monkeypatch.chdir(tmp_path)
+    assert layout == load(path).layout == layout_of(load_checkpoint(path), path)
+
+
+@pytest.mark.parametrize("key", ["config", "layout", "selections", "training"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_checkpoint_that_lacks_a_part_is_refused(saved, key, version):
+    content = {**load_checkpoint(saved), "format": version}
+    del content[key]
+    write_tensors(saved, content)
+    with pytest.raises(ValueError, match=rf"checkpoint\.pt: .* found none of {key}; restore it"):
+        load(saved)
+
+
+def test_equal_weights_have_an_equal_digest_whatever_else_differs(saved):
+    content = load_checkpoint(saved)
+    assert content["digest"] == digest_of_weights(content["selections"])
+    again = {
+        name: {"epoch": 7, "model": {key: value.clone() for key, value in kept["model"].items()}}
+        for name, kept in reversed(content["selections"].items())
+    }
+    assert content["digest"] == digest_of_weights(again)
+    next(iter(again["last"]["model"].values())).view(-1)[0] += 1
+    assert content["digest"] != digest_of_weights(again)
+
+
+def test_a_checkpoint_that_was_saved_by_other_means_is_refused(saved):
+    torch.save(load_checkpoint(saved), saved)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: expected a sealed file"):
+        load(saved)
+
+
 def test_a_bare_state_dict_is_no_checkpoint(pair, tmp_path):
     torch.save(pair[0].state_dict(), tmp_path / "bare.pt")
     with pytest.raises(ValueError, match="convert-weights"):
@@ -95,7 +179,7 @@ def test_a_bare_state_dict_is_no_checkpoint(pair, tmp_path):
 def test_weights_that_do_not_fit_the_settings_are_refused(saved):
     content = load_checkpoint(saved)
     content["config"]["model"]["gcn_scales"] = 3
-    torch.save(content, saved)
+    write_tensors(saved, content)
     with pytest.raises(ValueError, match="do not fit"):
         load(saved)
 

@@ -14,6 +14,7 @@ from dualhead.report.explain import explain, find
 from dualhead.report.results import Cell, addresses
 from dualhead.runs.scores import read_scores
 from tests.builders import fake_results
+from tests.builders.edits import edit_record
 from tests.builders.fake_results import Fake, paper_params, synthetic_params
 
 
@@ -120,7 +121,7 @@ def test_dirty_code_and_a_gpu_are_said(tmp_path):
     fake = fake_results.build(tmp_path, synthetic_params())
     for path in fake.results.glob("runs/*/*/joint/*/metrics.json"):
         changes = {"git": "abc-dirty", "device": "NVIDIA H200", "data": {"fingerprint": "f00d"}}
-        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        edit_record(path, lambda metrics, changes=changes: metrics.update(changes))
     told = explain(fake.grid, fake.results, "dualhead/joint")
     assert "commit abc, DIRTY" in told
     assert "1.52 GPU-hours" in told

@@ -3,7 +3,6 @@ import re
 import shutil
 from io import StringIO
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +17,7 @@ from dualhead.report.results import Cell, addresses
 from dualhead.report.tables import build_table, curves, summary, write_summary, write_table
 from dualhead.report.text import latex_text, markdown_text, printed, show_tables, verdict_text
 from tests.builders import fake_results
+from tests.builders.edits import edit_record, sealed_again
 from tests.builders.fake_results import Fake, paper_params, synthetic_params
 
 
@@ -263,13 +263,14 @@ def test_a_swapped_score_file_is_refused_by_name(synthetic, published):
 
 
 def edit(path, *keys, value):
-    """Change one number of a metrics.json, as somebody with an editor could."""
-    metrics = json.loads(path.read_text())
-    entry = metrics
-    for key in keys[:-1]:
-        entry = entry[key]
-    entry[keys[-1]] = value
-    path.write_text(json.dumps(metrics))
+    """Change one number of a metrics.json, and its digest with it."""
+
+    def change(metrics):
+        for key in keys[:-1]:
+            metrics = metrics[key]
+        metrics[keys[-1]] = value
+
+    edit_record(path, change)
 
 
 @pytest.mark.parametrize("selection", ["last", "best_on_test"])
@@ -290,7 +291,7 @@ def test_a_file_of_the_same_cell_with_other_settings_is_refused(synthetic, publi
     if name == "metrics.json":
         edit(path, "address", value="0000000a")
     else:
-        with h5py.File(path, "r+") as file:
+        with sealed_again(path) as file:
             file.attrs["identity"] = file.attrs["identity"].replace(address[-8:], "0000000a")
     with pytest.raises(ValueError, match=rf"seed1-.*{name}.*{address[-8:]}.*found.*0000000a"):
         build(synthetic, "comparison", published)
@@ -308,7 +309,7 @@ def test_a_swapped_score_file_is_refused_though_as_good(synthetic, published):
 
 def test_a_test_sample_that_was_scored_twice_is_refused(synthetic, published):
     address = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "joint"))["1"]
-    with h5py.File(synthetic.results / address / "scores.h5", "r+") as file:
+    with sealed_again(synthetic.results / address / "scores.h5") as file:
         first = file["names"].asstr()[0]
         file["names"][1] = first
     with pytest.raises(ValueError, match=rf"scores\.h5: sample {first} is there twice"):
@@ -325,7 +326,27 @@ def test_a_damaged_metrics_file_is_named(synthetic, published):
     cell = Cell("synthetic_xsub", "dualhead", "joint")
     path = synthetic.results / addresses(synthetic.grid, cell)["1"] / "metrics.json"
     path.write_text("{")
-    with pytest.raises(ValueError, match=r"metrics\.json: not valid JSON"):
+    with pytest.raises(ValueError, match=r"metrics\.json: damaged: expected JSON"):
+        build(synthetic, "comparison", published)
+
+
+def test_an_edited_metrics_file_is_refused(synthetic, published):
+    cell = Cell("synthetic_xsub", "dualhead", "joint")
+    path = synthetic.results / addresses(synthetic.grid, cell)["1"] / "metrics.json"
+    path.write_text(path.read_text().replace('"parameters": 3', '"parameters": 2'))
+    with pytest.raises(ValueError, match=r"metrics\.json: damaged or edited.* without training"):
+        build(synthetic, "comparison", published)
+
+
+def test_scores_of_the_same_run_that_were_made_another_time_are_refused(synthetic, published):
+    """Whole, sealed and its own run's, but not those that the metrics were measured on."""
+    address = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "joint"))["1"]
+    path = synthetic.results / address / "scores.h5"
+    stated = (path.parent / "metrics.json").read_bytes()
+    with sealed_again(path) as file:
+        file["last/fusion/softmax"][0] = file["last/fusion/softmax"][0] * 0.999
+    (path.parent / "metrics.json").write_bytes(stated)
+    with pytest.raises(ValueError, match=r"scores\.h5: damaged, edited or another run's"):
         build(synthetic, "comparison", published)
 
 

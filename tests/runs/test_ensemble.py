@@ -1,7 +1,6 @@
 import csv
 import json
 
-import h5py
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from dualhead.runs.scores import (
     softmax,
     write_scores,
 )
+from tests.builders.edits import sealed_again
 
 MODALITIES = ("joint", "bone", "joint_motion", "bone_motion")
 NAMES = [f"S{index:03d}" for index in range(40)]
@@ -137,7 +137,7 @@ def test_a_sample_that_stands_there_twice_is_refused(members, tmp_path, rng):
 
 
 def test_the_scores_of_another_stream_are_refused_as_a_member(members, tmp_path):
-    with h5py.File(members["bone"], "r+") as file:
+    with sealed_again(members["bone"]) as file:
         file.attrs["identity"] = json.dumps(IDENTITY | {"stream": "joint"})
     with pytest.raises(ValueError, match=r"bone\.h5: expected the scores of .*bone.*found another"):
         join(members, tmp_path)

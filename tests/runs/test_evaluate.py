@@ -12,6 +12,7 @@ from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
+from dualhead.models.checkpoint import write_tensors
 from dualhead.params import address
 from dualhead.runs import evaluate as evaluate_module
 from dualhead.runs.evaluate import evaluate
@@ -147,7 +148,7 @@ def test_the_batch_size_changes_no_score(trained, tmp_path):
 def test_weights_of_one_epoch_are_scored_once(trained, tmp_path):
     content = torch.load(trained / "checkpoint.pt", weights_only=True)
     content["selections"]["best_on_test"] = content["selections"]["last"]
-    torch.save(content, tmp_path / "checkpoint.pt")
+    write_tensors(tmp_path / "checkpoint.pt", content)
     with mock.patch.object(
         evaluate_module, "score_split", wraps=evaluate_module.score_split
     ) as score:
@@ -182,7 +183,7 @@ def test_another_store_is_refused(trained, tmp_path, changes, message):
 def test_converted_weights_are_refused(trained, tmp_path):
     content = torch.load(trained / "checkpoint.pt", weights_only=True)
     del content["config"]["split"]
-    torch.save(content, tmp_path / "checkpoint.pt")
+    write_tensors(tmp_path / "checkpoint.pt", content)
     with pytest.raises(ValueError, match="it names no benchmark"):
         run(tmp_path, tmp_path, store=trained / "store.h5")
 

@@ -251,7 +251,7 @@ def test_a_checkpoint_that_cannot_be_written_loses_nothing(folder, config, unbro
         pytest.raises(OSError, match="disk full"),
     ):
         train_tiny(folder, config)
-    assert not (folder / "history.csv").exists()
+    assert not (folder / "checkpoint.pt").exists()
     with mock.patch.object(train_module, "training_step", side_effect=AssertionError("trained")):
         train_tiny(folder, config)
     assert_same_bits(unbroken, result(folder))
@@ -266,7 +266,7 @@ def test_the_state_of_another_run_is_refused(folder, config):
 
 def test_a_file_that_is_no_state_is_refused(folder, config):
     (folder / "state.pt").write_text("no state")
-    with pytest.raises(ValueError, match=r"state\.pt: not a training's state"):
+    with pytest.raises(ValueError, match=r"state\.pt: expected tensors and plain values"):
         train_tiny(folder, config)
 
 
@@ -401,7 +401,8 @@ def test_checkpoint_tells_of_its_training(folder, config):
     train_tiny(folder, config)
     checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
     assert checkpoint["config"] == config
-    assert (checkpoint["layout"], checkpoint["num_classes"]) == ("kinect20", 3)
+    assert (checkpoint["layout"]["name"], checkpoint["num_classes"]) == ("kinect20", 3)
+    assert (checkpoint["class_names"], checkpoint["preparation"]) == (["wave", "sit", "jump"], {})
     facts = checkpoint["training"]
     assert facts["parameters"] == sum(value.numel() for value in TinyNetwork(3, 3).parameters())
     assert facts["gmacs"] == 0.0015

@@ -145,8 +145,10 @@ def convert_weights(
     save_checkpoint(
         output,
         config=_config(settings, num_bodies),
-        layout=layout,
+        layout=skeleton,
+        class_names=(),
         num_classes=num_classes,
+        preparation=None,
         selections={"last": {"epoch": 0, "model": network.state_dict()}},
         training={"source": source.name},
     )

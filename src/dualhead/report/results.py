@@ -6,7 +6,6 @@ result that is not the one its address names is refused, so that no swapped file
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,10 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dualhead.files import check_beside, read_record
 from dualhead.params import Settings
 from dualhead.runs.metrics import accuracies, label_ranks
 from dualhead.runs.scores import (
     IDENTITY,
+    REMEDY,
     Scores,
     address_of,
     identity_of,
@@ -104,12 +105,7 @@ def fusion_of(grid: Settings, address: str) -> str:
 
 
 def _read_metrics(path: Path, cell: Cell, seed: str) -> Settings:
-    try:
-        metrics: Settings = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}: not valid JSON ({error}); delete its folder and rerun"
-        ) from error
+    metrics: Settings = read_record(path, REMEDY)
     address = address_of(path)
     expected = dict(zip(IDENTITY, (*cell, seed), strict=False)) | address
     found = address | identity_of(
@@ -118,7 +114,7 @@ def _read_metrics(path: Path, cell: Cell, seed: str) -> Settings:
     if found != expected:
         raise ValueError(
             f"{path}: expected the result of {_named(expected)}, found that of {_named(found)}; "
-            "it was copied or swapped: delete its folder and rerun"
+            f"it was copied or swapped; {REMEDY}"
         )
     return metrics
 
@@ -155,6 +151,7 @@ def read_result_scores(results: Path, result: Result, selection: str = "last") -
     """
     path = results / result.address / "scores.h5"
     refuse_foreign(path, result.metrics)
+    check_beside(path, result.metrics, REMEDY)
     scores = read_scores(path, selection, "fusion", result.fusion)
     refuse_duplicates(scores.names, path)
     measured = accuracies(scores.values, scores.labels)
@@ -163,8 +160,8 @@ def read_result_scores(results: Path, result: Result, selection: str = "last") -
         if not abs(value - stated) < SAME_ACCURACY:
             raise ValueError(
                 f"{path}: its scores give {selection} {metric} {value:.2f} % but metrics.json "
-                f"beside it says {stated:.2f} %; one of both was edited or is another run's: "
-                "delete the folder and rerun"
+                f"beside it says {stated:.2f} %; one of both was edited or is another run's; "
+                f"{REMEDY}"
             )
     return scores
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from dualhead.files import write_json
+from dualhead.files import digest_of, write_record
 from dualhead.grid import FITTED
 from dualhead.params import Settings
 from dualhead.runs.scores import (
@@ -87,7 +87,8 @@ def ensemble(
     write_classes(classes, selections=selections, labels=labels, class_names=class_names)
     facts = {"num_test": len(names), "num_classes": len(class_names), "fusion": fusion}
     facts |= {"weights": shares, "weights_fitted": is_fitted}
-    write_json(metrics, {**identity, **facts, **measure(selections, labels)})
+    files = {path.name: digest_of(path) for path in (scores, classes)}
+    write_record(metrics, {**identity, **facts, **measure(selections, labels)}, files)
 
 
 def fit_weights(members: Mapping[str, Path], fusion: str) -> dict[str, float]:

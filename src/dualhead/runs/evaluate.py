@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dualhead.data.store import Store
-from dualhead.files import write_json
+from dualhead.files import digest_of, write_record
 from dualhead.models.checkpoint import load, load_checkpoint
 from dualhead.models.dualhead import DualHead
 from dualhead.params import Settings, address
@@ -94,7 +94,9 @@ def evaluate(
     write_classes(classes, selections=selections, labels=labels, class_names=class_names)
     if on_held_out:
         facts |= {VALIDATION: _held_out_facts(on_held_out, subjects)}
-    write_json(metrics, {**facts, **measure(selections, labels)})
+    files = {path.name: digest_of(path) for path in (checkpoint, scores, classes)}
+    files |= content["training"].get("files", {})
+    write_record(metrics, {**facts, **measure(selections, labels)}, files)
 
 
 def _own_checkpoint(path: Path) -> Settings:

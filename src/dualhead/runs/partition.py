@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhead.data.leakage import refuse_overlap
+from dualhead.models.checkpoint import layout_of
 from dualhead.params import Settings, address
 
 if TYPE_CHECKING:
@@ -61,15 +62,16 @@ def check_network(content: Settings, store: Store, checkpoint: Path) -> None:
     Raises:
         ValueError: if skeleton, number of bodies or preparation differ.
     """
-    found = store.layout.name, store.max_bodies
-    expected = content["layout"], content["config"]["max_bodies"]
-    if found != expected:
+    layout, bodies = layout_of(content, checkpoint), content["config"]["max_bodies"]
+    if (store.layout, store.max_bodies) != (layout, bodies):
+        same_name = store.layout.name == layout.name and store.layout != layout
+        other = " with other joints, bones or edges" if same_name else ""
         raise ValueError(
-            f"{store.path}: skeletons of layout {found[0]}, at most {found[1]} bodies; {checkpoint} "
-            f"expects {expected[0]}, {expected[1]}; prepare them as that network's were"
+            f"{store.path}: skeletons of layout {store.layout.name}, at most {store.max_bodies} "
+            f"bodies; {checkpoint} expects {layout.name}{other}, {bodies}; prepare them as that "
+            "network's were"
         )
-    trained = content["training"].get("data", {}).get("settings")
-    prepared = store.attributes["settings"]
+    trained, prepared = content["preparation"], store.attributes["settings"]
     if trained is not None and address(trained) != address(prepared):
         raise ValueError(
             f"{store.path}: a store made with other settings, {prepared}, than that which {checkpoint} "

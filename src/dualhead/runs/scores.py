@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -13,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from dualhead.files import replacing, write_csv
+from dualhead.files import check_seal, write_csv, write_sealed
 from dualhead.runs.metrics import accuracies, class_counts
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ Heads = Mapping[str, Mapping[str, Array]]
 
 Kind = TypeVar("Kind", "Array", "Tensor")
 
-SCHEMA = 1
+SCHEMA = 2  # 1 was not sealed
+REMEDY = "in a workspace, remove this file alone: `snakemake` makes it again without training"
 VALIDATION = "validation"  # the group of the held-out samples: a score file within the score file
 ATTENTION = "attention"  # the group of attention maps
 CLASSES_HEADER = ("selection", "head", "score", "class", "name", "count", "correct", "accuracy")
@@ -116,7 +119,8 @@ def write_scores(
     Beside the test samples' scores, `validation` is what held-out samples scored, and `identity`
     says whose scores they are.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["identity"] = json.dumps(identity_of(identity or {}))
         file.attrs["class_names"] = json.dumps(list(class_names))
@@ -125,6 +129,7 @@ def write_scores(
             _write_samples(file.create_group(VALIDATION), validation)
         if attention:
             _write_attention(file.create_group(ATTENTION), attention)
+    write_sealed(path, buffer.getbuffer())
 
 
 def _write_attention(group: h5py.Group, attention: Attention) -> None:
@@ -241,7 +246,7 @@ def refuse_foreign(path: Path, facts: Mapping[str, object]) -> None:
     if any(found[key] != expected[key] for key in found.keys() & expected.keys()):
         raise ValueError(
             f"{path}: expected the scores of {'/'.join(expected.values())}, found another run's, "
-            f"{'/'.join(found.values())}; it was copied or swapped: delete its folder and rerun"
+            f"{'/'.join(found.values())}; it was copied or swapped; {REMEDY}"
         )
 
 
@@ -289,10 +294,22 @@ def _class_rows(
                     yield selection, head, kind, index, name, count, correct, accuracy
 
 
-def _open(path: Path) -> h5py.File:
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    """Open a score file for reading, after comparing its bytes with its seal."""
+    is_sealed = check_seal(path, REMEDY)
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r", locking=False) as file:
+            schema = int(file.attrs.get("schema", 0))
+            if (schema, is_sealed) not in ((SCHEMA, True), (1, False)):
+                raise ValueError(
+                    f"{path}: expected a sealed score file of schema {SCHEMA}, found schema {schema}, "
+                    f"{'sealed' if is_sealed else 'not sealed'}; {REMEDY}"
+                )
+            yield file
+    except (OSError, RuntimeError, LookupError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{path}: not a readable score file ({error}); `dualhead evaluate` writes them"
+            f"{path}: not a readable score file ({reason}), as `dualhead evaluate` writes them; "
+            f"{REMEDY}"
         ) from error

@@ -6,8 +6,6 @@ the declared outputs and is removed when they are there.
 
 from __future__ import annotations
 
-import io
-import pickle
 import sys
 import time
 from dataclasses import dataclass, field
@@ -16,11 +14,13 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
-from dualhead.files import replacing
+from dualhead.files import check_seal
+from dualhead.models.checkpoint import read_tensors, write_tensors
 from dualhead.params import Settings, address
 from dualhead.runs.distributed import ALONE, Share
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3  # 2 was not sealed
+REMEDY = "remove it to train from the beginning"
 PLAIN_STATE = (
     "epoch",
     "order",
@@ -122,10 +122,7 @@ def save_state(run: Training, path: Path, config: Settings) -> None:
         "records": run.records,
         **{name: getattr(run, name) for name in PLAIN_STATE},
     }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_tensors(path, content)
     run.saved_at = time.monotonic()
 
 
@@ -137,29 +134,22 @@ def resume(run: Training, path: Path, config: Settings, device: torch.device) ->
     """
     if not path.exists():
         return
-    content = _read_state(path)
-    if content.get("format") != STATE_FORMAT or content["config"] != address(config):
+    content = read_tensors(path, REMEDY)
+    found = content if isinstance(content, dict) else {}
+    if found.get("format") not in (2, STATE_FORMAT) or found["config"] != address(config):
         raise ValueError(
             f"{path}: expected the state of run {address(config)}, format {STATE_FORMAT}; found "
-            f"{content.get('config')}, format {content.get('format')}. Remove it to train anew"
+            f"{found.get('config')}, format {found.get('format')}. Remove it to train anew"
         )
-    run.model.load_state_dict(content["model"])
-    run.optimizer.load_state_dict(content["optimizer"])
-    run.generator.set_state(content["generator"])
-    torch.set_rng_state(content["torch_generator"])
+    if found["format"] == STATE_FORMAT and not check_seal(path, REMEDY):
+        raise ValueError(f"{path}: expected a sealed file, found none; {REMEDY}")
+    run.model.load_state_dict(found["model"])
+    run.optimizer.load_state_dict(found["optimizer"])
+    run.generator.set_state(found["generator"])
+    torch.set_rng_state(found["torch_generator"])
     run.records = [
-        {key: value.to(device) for key, value in record.items()} for record in content["records"]
+        {key: value.to(device) for key, value in record.items()} for record in found["records"]
     ]
     for name in PLAIN_STATE:
-        setattr(run, name, content[name])
+        setattr(run, name, found[name])
     print(f"{path}: going on after {run.epochs_done:.2f} epochs", file=sys.stderr, flush=True)
-
-
-def _read_state(path: Path) -> Settings:
-    try:
-        content: Settings = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path}: not a training's state ({error}); remove it to train from the beginning"
-        ) from error
-    return content

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
 from dualhead.data.store import Store
-from dualhead.files import write_csv
+from dualhead.files import digest_of, write_csv
 from dualhead.models import build_model
 from dualhead.models.checkpoint import save_checkpoint
 from dualhead.models.complexity import count_macs, count_parameters
@@ -374,7 +374,7 @@ def _epoch_line(run: Training, settings: Settings) -> str:
 def _write_results(
     run: Training, config: Settings, store: Store, output: Path, history: Path
 ) -> None:
-    """Write the checkpoint, with the last epoch's weights and those that did best, and the history.
+    """Write the history, then the checkpoint with the last epoch's weights and those that did best.
 
     The authors report the weights that did best on the test set, chosen by looking at it; ours are
     the last. Best on held-out subjects is what one could choose without looking.
@@ -382,16 +382,17 @@ def _write_results(
     selections = {"last": {"epoch": run.epoch, "model": run.weights()}}
     for name, kept in run.best.items():
         selections[name] = {"epoch": kept["epoch"], "model": kept["model"]}
+    header = list(run.history[-1])
+    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
     save_checkpoint(
         output,
         config=config,
-        layout=store.layout.name,
-        num_classes=store.num_classes,
+        layout=store.layout,
+        class_names=store.class_names,
+        preparation=store.attributes["settings"],
         selections=selections,
-        training=_facts(run, config, store),
+        training=_facts(run, config, store) | {"files": {history.name: digest_of(history)}},
     )
-    header = list(run.history[-1])
-    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
 
 
 def _facts(run: Training, config: Settings, store: Store) -> Settings:
