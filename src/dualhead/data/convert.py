@@ -118,7 +118,7 @@ def convert(
         mean = taken.mean(axis=-2, dtype=np.float64).astype(np.float32)
         if source.confidence:
             mean[..., -1] = taken[..., -1].min(axis=-1)
-        converted[..., place, :] = np.where(seen[..., numbers].all(axis=-1)[..., None], mean, 0)
+        converted[..., place, :] = np.where(seen[..., numbers].all(axis=-1, keepdims=True), mean, 0)
     return converted
 
 
