@@ -30,6 +30,7 @@ rule reproduce_tables:
     default_target: True
     input:
         "reports/report.pdf",
+        all_metrics(),
         raw_checks(),
 
 
@@ -50,6 +51,7 @@ rule runs:
 rule tables:
     """Every table as CSV, Markdown and LaTeX, and the summary for `dvc metrics`."""
     input:
+        all_metrics(),
         expand("results/tables/{table}.csv", table=GRID["tables"]),
         "results/tables/summary.json",
 
@@ -57,19 +59,22 @@ rule tables:
 rule figures:
     """Every figure as PDF and SVG."""
     input:
+        all_metrics(),
         expand("results/figures/{figure}.pdf", figure=FIGURES),
 
 
 onstart:
     # Snakemake's limit of 100 jobs a second makes it look for jobs each second, once for each that ended.
     workflow.scheduler.job_rate_limiter = None
-    stop_if_raw_data_is_missing()
-    or_exit(recovery.cancel_left_jobs, Path(".snakemake/slurm_logs"))
+    if not workflow.touch:
+        stop_if_raw_data_is_missing()
+        or_exit(workspace.start, RUN)
 
 
 onerror:
-    or_exit(recovery.cancel_left_jobs, Path(".snakemake/slurm_logs"))
+    or_exit(workspace.end, failed=True)
 
 
 onsuccess:
+    or_exit(workspace.end, failed=False)
     show_tables()

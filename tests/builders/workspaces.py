@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 WORKFLOW = ("Snakefile", "workflow", "profiles", "params.yaml", "dvc.yaml", ".gitignore")
 WORKFLOW += (".dvc", ".dvcignore", "reports", "docs")
 
-FAKE = """#!{python} -SE
+FAKE = """#!{python}
 import hashlib, json, pathlib, sys
 words = sys.argv[1:]
 with pathlib.Path(__file__).with_name("calls.txt").open("a") as calls:
@@ -44,6 +44,22 @@ for option in OUTPUTS:
             text = CURVES if option == "--curves" else stamp
             text = json.dumps({{"top1": int(stamp[:4], 16)}}) if file.suffix == ".json" else text
             file.write_text(text)
+if words[0] == "verify":
+    from dualhead.workspace.rules import signature
+    with pathlib.Path(told["--output"]).open("a") as stamp:
+        stamp.write(chr(10) + "signature: " + signature([pathlib.Path(told["--raw"])]))
+if "--record" in told:
+    from dualhead.report import made
+    output = pathlib.Path(told["--output"])
+    more = {{"table": [".md", ".tex"], "figure": [".svg"]}}.get(words[0], [])
+    products = [output, *map(output.with_suffix, more)]
+    products += [pathlib.Path(told[it]) for it in ["--curves"] * (words[0] == "summary")]
+    files = ["--published"] * (words[0] == "table")
+    files += "--published --template --bibliography --deviations".split() * (words[0] == "report")
+    wanted = made.ingredients(
+        words[0], told.get("--name", ""), json.loads(pathlib.Path(told["--grid"]).read_text()),
+        pathlib.Path(told["--results"]), [pathlib.Path(told[name]) for name in files])
+    made.write_record(pathlib.Path(told["--record"]), wanted, products)
 """
 
 PARAMS = """extends: paper
@@ -116,13 +132,32 @@ class Workspace:
         self.params.write_text(text.replace(old, new))
 
 
+def _make_environment(programs: Path) -> None:
+    """Make a twin of the Python environment that runs the tests, whose `dualhead` may be another."""
+    programs.mkdir()
+    python = programs / "python"
+    python.symlink_to(sys.executable)
+    if (settings := BIN.parent / "pyvenv.cfg").is_file():
+        shutil.copy(settings, programs.parent)
+        (programs.parent / "lib").symlink_to(BIN.parent / "lib")
+    _write_snakemake(programs)
+
+
+def _write_snakemake(programs: Path) -> None:
+    call = "import sys\nfrom snakemake.cli import main\nsys.exit(main())\n"
+    _write_program(programs / "snakemake", f"#!{programs / 'python'}\n{call}")
+
+
+def _write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
 def make_workspace(parent: Path, *, failing: str = "none") -> Workspace:
     """Copy the workflow to parent/repository, with a small synthetic params.yaml."""
     folder, programs = parent / "repository", parent / "bin"
-    programs.mkdir()
-    fake = programs / "dualhead"
-    fake.write_text(FAKE.format(python=sys.executable, failing=failing))
-    fake.chmod(0o755)
+    _make_environment(programs)
+    _write_program(programs / "dualhead", FAKE.format(python=sys.executable, failing=failing))
     for name in WORKFLOW:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -131,3 +166,10 @@ def make_workspace(parent: Path, *, failing: str = "none") -> Workspace:
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "reports/report.typ").touch()
     return Workspace(folder, programs)
+
+
+def copy_workspace(workspace: Workspace, parent: Path) -> Workspace:
+    """Copy a workspace, timestamps and all, with an environment of its own."""
+    shutil.copytree(workspace.folder.parent, parent, symlinks=True)
+    _write_snakemake(parent / "bin")
+    return Workspace(parent / "repository", parent / "bin")

@@ -164,4 +164,4 @@ def test_the_command_needs_no_option_in_a_workspace(fake, monkeypatch, capsys):
 def test_outside_a_workspace_the_command_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["explain", "joint"]) == 1
-    assert "run it in a workspace" in capsys.readouterr().err
+    assert "a workspace is a folder with a params.yaml" in capsys.readouterr().err

@@ -3,14 +3,13 @@
 import json
 import os
 import random
-import shutil
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.builders.workspaces import Workspace, make_workspace
+from tests.builders.workspaces import Workspace, copy_workspace, make_workspace
 
 pytestmark = pytest.mark.workflow
 
@@ -45,8 +44,7 @@ def pushed_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def pushed(pushed_once: Workspace, tmp_path: Path) -> Workspace:
     """A copy of that repository, its remote with it."""
-    shutil.copytree(pushed_once.folder.parent, tmp_path / "copy")
-    return Workspace(tmp_path / "copy/repository", tmp_path / "copy/bin")
+    return copy_workspace(pushed_once, tmp_path / "copy")
 
 
 @pytest.fixture

@@ -37,6 +37,11 @@ def claimed(
         ("", []),
         ("-1", []),
         ("0,-1,1", ["0"]),
+        ("0,,1", ["0"]),
+        ("NoDevFiles", []),
+        ("void", []),
+        ("MIG-GPU-8932f937/1/2", ["MIG-GPU-8932f937/1/2"]),
+        ("MIG-41b35d6a,MIG-41b35d6b", ["MIG-41b35d6a"]),  # CUDA takes the first only
     ],
 )
 def test_visible_gpus_are_those_that_cuda_counts(
@@ -76,6 +81,24 @@ def test_of_gpus_that_a_user_chose_the_free_one_is_taken(machine: Path) -> None:
     chosen = {"CUDA_VISIBLE_DEVICES": "5,7"}
     with claimed(machine, CUDA_VISIBLE_DEVICES="5"), claimed(machine, **chosen) as device:
         assert device == "auto:1"
+
+
+def test_a_name_with_slashes_is_locked(machine: Path) -> None:
+    with claimed(machine, CUDA_VISIBLE_DEVICES="MIG-GPU-8932f937/1/2") as device:
+        assert device == "auto:0"
+        assert [path.name for path in machine.glob("*.lock")] == [
+            "machine-gpu-MIG-GPU-8932f937-1-2-0.lock"
+        ]
+
+
+def test_the_folder_of_locks_is_everyones(machine: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with claim("auto", {}, trainings_per_gpu=1, locks=machine / "l", devices=machine):
+            modes = [path.stat().st_mode & 0o7777 for path in (machine / "l", *machine.glob("l/*"))]
+    finally:
+        os.umask(before)
+    assert modes == [0o1777, 0o666]
 
 
 def test_jobs_of_slurm_do_not_wait_for_each_other(machine: Path) -> None:

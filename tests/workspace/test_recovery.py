@@ -1,5 +1,6 @@
 """After a kill, a full disk or a lost node: the next call says what it found, and goes on."""
 
+import json
 import os
 import shutil
 import signal
@@ -79,19 +80,92 @@ def test_after_a_kill_the_next_call_says_so_and_goes_on(killed: Workspace) -> No
     assert not {"synthesize", "prepare"} & set(calls)
 
 
-def test_the_lock_of_a_snakemake_that_works_is_respected(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """A `.snakemake` with the lock of a Snakemake, this process, that noted who it is."""
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks/0.input.lock").touch()
-    working = try_lock(tmp_path / "workspace.lock")
-    assert recovery.hold(tmp_path) is None
-    assert (tmp_path / "locks/0.input.lock").exists()
-    assert working is not None
-    working.close()
-    assert recovery.hold(tmp_path) is not None
-    assert not (tmp_path / "locks").exists()
+    recovery.register(tmp_path, {})
+    return tmp_path
+
+
+def change_owner(folder: Path, **changes: object) -> None:
+    """Change who a note says works there."""
+    note = next(folder.glob("dualhead/*.json"))
+    content = json.loads(note.read_text())
+    content["owner"] |= changes
+    note.write_text(json.dumps(content))
+
+
+def ended_process() -> int:
+    """Return the number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def is_locked(folder: Path) -> bool:
+    recovery.clear(folder)
+    return (folder / "locks/0.input.lock").exists()
+
+
+def test_the_lock_of_a_process_that_has_ended_is_removed(
+    left: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_owner(left, process=ended_process())
+    assert not is_locked(left)
     assert "left by a Snakemake that was killed" in capsys.readouterr().err
+
+
+def test_a_later_process_with_the_same_number_is_another(left: Path) -> None:
+    change_owner(left, start="another boot 17")
+    assert not is_locked(left)
+
+
+def test_the_lock_of_a_snakemake_that_works_is_respected(left: Path) -> None:
+    assert is_locked(left)
+    change_owner(left, process=os.getppid(), start=locks._start(os.getppid()))
+    assert is_locked(left)
+    assert len(recovery.others_at_work(left)) == 1
+
+
+@pytest.mark.parametrize("what", ["host", "machine"])
+def test_the_lock_of_another_machine_is_respected(
+    left: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_owner(left, **{what: "login2", "process": ended_process()})
+    assert is_locked(left)
+    assert recovery.is_at_work(left)
+    assert ("works here, or did" in capsys.readouterr().err) is (what == "host")
+
+
+def test_a_lock_that_was_made_since_is_another_ones(left: Path) -> None:
+    change_owner(left, process=ended_process())
+    lock = left / "locks/0.input.lock"
+    lock.unlink()
+    (left / "locks/other").touch()  # takes the inode
+    lock.write_text("of a Snakemake that began since")
+    assert is_locked(left)
+
+
+def test_a_note_that_was_cut_breaks_no_lock(left: Path) -> None:
+    note = next(left.glob("dualhead/*.json"))
+    note.write_text(note.read_text()[:40])
+    assert is_locked(left)
+
+
+def test_jobs_are_canceled_only_where_nobody_else_works(
+    left: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canceled: list[list[str]] = []
+    monkeypatch.setattr(recovery, "left_jobs", lambda logs: [] if canceled else ["17"])
+    monkeypatch.setattr(recovery.subprocess, "run", lambda call, check: canceled.append(call))
+    change_owner(left, host="login2")
+    recovery.cancel_left_jobs(left)
+    assert not canceled
+    shutil.rmtree(left / "locks")  # as `snakemake --unlock` does
+    recovery.cancel_left_jobs(left)
+    assert canceled == [["scancel", "17"]]
 
 
 def test_without_slurm_no_job_is_looked_for(
@@ -106,8 +180,11 @@ def test_a_training_that_another_process_does_is_waited_for(
 ) -> None:
     config, output = tmp_path / "config.yaml", tmp_path / "checkpoint.pt"
     config.write_text("{}")
-    other = try_lock(config)
+    other = try_lock(tmp_path / ".train.lock")
     assert other is not None
+    locks.sign(other)
+    config.unlink()
+    config.write_text("{}")  # Snakemake writes it anew meanwhile
 
     def finish(seconds: float) -> None:
         output.write_text("the other's")
@@ -117,7 +194,8 @@ def test_a_training_that_another_process_does_is_waited_for(
     options = ["--config", str(config), "--store", str(tmp_path / "none.h5")]
     assert cli.main(["train", *options, "--output", str(output)]) == 0
     assert output.read_text() == "the other's"
-    assert "waiting for another process, which trains" in capsys.readouterr().err
+    assert f"trains {output} already (process {os.getpid()} on" in capsys.readouterr().err
+    assert not (tmp_path / ".train.lock").exists()
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 
 from dualhead import params
 from dualhead.report import captions
-from tests.builders.workspaces import Workspace, make_workspace
+from dualhead.workspace import grids
+from tests.builders.workspaces import Workspace, copy_workspace, make_workspace
 
 pytestmark = pytest.mark.workflow
 REPORT_LAYER = {"table", "summary", "figure", "report"}
@@ -40,8 +41,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def finished(finished_once: Workspace, tmp_path: Path) -> Workspace:
     """A copy, timestamps and all, of a workspace in which everything has been made."""
-    shutil.copytree(finished_once.folder.parent, tmp_path / "copy")
-    return Workspace(tmp_path / "copy/repository", tmp_path / "copy/bin")
+    return copy_workspace(finished_once, tmp_path / "copy")
 
 
 def runs_calls(calls: Counter[str]) -> dict[str, int]:
@@ -106,9 +106,7 @@ def test_only_the_dataset_that_is_needed_must_be_there(tmp_path: Path) -> None:
     raw = workspace.folder / "data/raw/nturgbd_skeletons_s001_to_s017.zip"
     raw.parent.mkdir(parents=True)
     raw.write_text("")
-    grid_maker = workspace.run("snakemake", "-n", "--cores", "2")
-    assert grid_maker.returncode == 0
-    stores = json.loads((workspace.folder / "results/grid.json").read_text())["stores"]
+    stores = grids.plan(workspace.folder)["stores"]
     target = next(store for store in stores if store.startswith("ntu60"))
     assert workspace.snakemake(f"results/store/{target}.h5") == {"prepare": 1}
 
@@ -141,7 +139,7 @@ def test_a_params_file_that_is_no_yaml_is_one_line(fresh: Workspace) -> None:
     fresh.edit("seeds: [1]", "seeds: [1")
     stopped = fresh.run("snakemake", "--cores", "2")
     assert stopped.returncode != 0
-    assert "params.yaml: not valid YAML" in stopped.stderr.strip().splitlines()[-1]
+    assert "params.yaml:3: not valid YAML" in stopped.stderr.strip().splitlines()[-1]
 
 
 def test_the_whole_grid_is_made_once(finished_once: Workspace) -> None:
@@ -278,7 +276,12 @@ def downloaded(tmp_path: Path) -> Workspace:
 def test_raw_data_copied_again_is_checked_once(downloaded: Workspace) -> None:
     os.utime(downloaded.folder / "data/raw/recordings.zip", (time.time() + 1,) * 2)
     assert downloaded.snakemake() == {"verify": 1}
-    os.utime(downloaded.folder / "data/raw/recordings.zip", (time.time() - 1,) * 2)
+    assert downloaded.snakemake() == {}
+
+
+def test_raw_data_with_an_older_date_is_checked_too(downloaded: Workspace) -> None:
+    os.utime(downloaded.folder / "data/raw/recordings.zip", (1e9, 1e9))
+    assert downloaded.snakemake() == {"verify": 1}
     assert downloaded.snakemake() == {}
 
 
@@ -291,11 +294,19 @@ def test_raw_data_that_has_changed_is_refused(downloaded: Workspace) -> None:
     assert "not what the store was made from" in stopped.stderr
 
 
-def test_a_dry_run_leaves_the_results_alone(finished: Workspace) -> None:
-    before = {path: path.stat().st_mtime_ns for path in finished.folder.glob("results/r*/**/*")}
-    finished.run("snakemake", "-n", "--cores", "2")
-    after = {path: path.stat().st_mtime_ns for path in finished.folder.glob("results/r*/**/*")}
-    assert before == after
+def state_of(folder: Path) -> dict[Path, int]:
+    """Return when each file of a workspace was written, but for Snakemake's own."""
+    files = [path for name in ("results", "reports", "data") for path in (folder / name).rglob("*")]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+@pytest.mark.parametrize("option", ["seeds=[9]", "train={epochs: 7}", ""])
+def test_a_dry_run_writes_nothing(finished: Workspace, option: str) -> None:
+    before = state_of(finished.folder)
+    planned = finished.run("snakemake", "-n", *(("--config", option) if option else ()))
+    assert planned.returncode == 0, planned.stderr
+    assert ("Nothing to be done" in planned.stdout) is not bool(option)
+    assert state_of(finished.folder) == before
 
 
 @pytest.mark.parametrize("option", ["--profile", "--workflow-profile"])

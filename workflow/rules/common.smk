@@ -1,30 +1,43 @@
-"""What the rules share: the grid that params.yaml asks for, and functions for their inputs.
+"""What the rules share: the grid of the run, and functions for their inputs.
 
-params.yaml (and `--config`) -> results/grid.json, rewritten only when its content changes.
+params.yaml (and `--config`) -> RUN; nothing is written here. A run that begins freezes its grid in
+results/grids, and its jobs on a cluster read that one, whatever params.yaml says by then.
 """
 
 import re
 import sys
 from pathlib import Path
 
-from snakemake.utils import update_config
-
-from dualhead import checks, params
-from dualhead.grid import resolve
-from dualhead.report import captions, figures
-from dualhead.workspace import recovery
+from dualhead import params
+from dualhead.report import captions, figures, made
 from dualhead.workspace import rules as workspace
-from dualhead.workspace.gpu import visible_gpus
 
 ROOT = Path(os.path.relpath(workflow.basedir))  # the repository, from the workspace
 
 
-def or_exit(function, *arguments):
+def or_exit(function, *arguments, **options):
     """Call a function; a setting that it refuses stops Snakemake with one line."""
     try:
-        return function(*arguments)
+        return function(*arguments, **options)
     except ValueError as error:
         sys.exit(f"{Path.cwd()}: {error}")
+
+
+RUN = or_exit(workspace.begin, workflow)
+GRID = RUN.grid
+GRID_FILE = RUN.grid_file
+HARDWARE = RUN.hardware
+PUBLISHED = or_exit(params.read_yaml, ROOT / "reports/published.yaml")
+FIGURES = figures.available(GRID)
+REPORT_FILES = [
+    ROOT / "reports/published.yaml",
+    ROOT / "reports/report.typ",
+    ROOT / "reports/references.bib",
+    ROOT / "docs/deviations.md",
+]
+"""What tables and report read beside the results; tables the first only."""
+
+shell.prefix(f'PATH="{Path(sys.executable).parent}:$PATH"; ')  # where `dualhead` is
 
 
 def raw_of(store):
@@ -35,28 +48,36 @@ def raw_of(store):
 
 def raw_to_prepare(wildcards):
     """Return a store's recordings as far as they are there, so that `-n` can plan without."""
-    made = GRID["stores"][wildcards.store]["synthesize"] is not None
-    return [path for path in raw_of(wildcards.store) if made or Path(path).exists()]
+    made_here = GRID["stores"][wildcards.store]["synthesize"] is not None
+    return [path for path in raw_of(wildcards.store) if made_here or Path(path).exists()]
 
 
 def reused_store(wildcards):
     """Return the store that this one copies samples from; none if this one exists already."""
     reuse = GRID["stores"][wildcards.store]["reuse"]
-    made = Path(f"results/store/{wildcards.store}.h5").exists()
-    return f"results/store/{reuse}.h5" if reuse and not made else []
-
-
-def stores_to_check():
-    """Return the stores whose raw data is newer: was it copied again, or is it another?"""
-    paths = {store: Path(f"results/store/{store}.h5") for store in GRID["stores"]}
-    made = {store: path for store, path in paths.items() if path.exists()}
-    downloaded = [store for store in made if GRID["stores"][store]["synthesize"] is None]
-    return [store for store in downloaded if workspace.any_newer(raw_of(store), made[store])]
+    exists = Path(f"results/store/{wildcards.store}.h5").exists()
+    return f"results/store/{reuse}.h5" if reuse and not exists else []
 
 
 def raw_checks():
-    """Return the stamps of those stores; see the rule check_raw."""
-    return [f"results/logs/check_raw/{store}.txt" for store in stores_to_check()]
+    """Return the stamps of the stores whose downloaded recordings are there; see check_raw."""
+    downloaded = [name for name, it in GRID["stores"].items() if it["synthesize"] is None]
+    present = [name for name in downloaded if all(map(os.path.exists, raw_of(name)))]
+    return [f"results/logs/check_raw/{store}.txt" for store in present if raw_of(store)]
+
+
+def raw_to_check(wildcards):
+    """Return a store's recordings; if one's size or date has changed, they are checked again."""
+    stamp = f"results/logs/check_raw/{wildcards.store}.txt"
+    if not workspace.is_checked(raw_of(wildcards.store), Path(stamp)):
+        make_again(stamp)
+    return raw_of(wildcards.store)
+
+
+def make_again(output):
+    """Let the job of an output run, whatever the times of files say."""
+    if workflow.is_main_process:
+        workflow.dag.forcefiles.add(output)
 
 
 def stop_if_raw_data_is_missing():
@@ -76,8 +97,8 @@ def store_unless(*products):
 
     def store(wildcards):
         path = f"results/store/{GRID['runs'][wildcards.run]['store']}.h5"
-        made = any(Path(f"results/runs/{wildcards.run}/{name}").exists() for name in products)
-        return [] if made and not Path(path).exists() else path
+        there = any(Path(f"results/runs/{wildcards.run}/{name}").exists() for name in products)
+        return [] if there and not Path(path).exists() else path
 
     return store
 
@@ -88,11 +109,53 @@ def member_scores(wildcards):
     return expand("results/runs/{run}/scores.h5", run=members)
 
 
-def table_metrics(wildcards):
+def products_of(kind, name=""):
+    """Return what one rule of the report makes, and the record of what it was made from."""
+    made_here = {
+        "table": [f"results/tables/{name}.{suffix}" for suffix in ("csv", "md", "tex")],
+        "summary": ["results/tables/summary.json", "results/tables/curves.csv"],
+        "figure": [f"results/figures/{name}.{suffix}" for suffix in ("pdf", "svg")],
+        "report": ["reports/report.pdf"],
+    }
+    return made_here[kind], f"results/made/{kind}/{name or 'all'}.json"
+
+
+def made_from(kind, name, files, inputs):
+    """Return the inputs of a product; one that was not made from just these, as they are, is made again.
+
+    Times count for nothing: an input is ancient where it is the newer one.
+    """
+    products, record = products_of(kind, name)
+    wanted = made.ingredients(kind, name, GRID, Path("results"), files)
+    if not made.is_current(Path(record), wanted, map(Path, products)):
+        make_again(record)
+    age = workspace.oldest([*products, record])
+    return [ancient(path) if workspace.newest([path]) >= age else path for path in inputs]
+
+
+def table_inputs(wildcards):
     """Return the metrics that a table reads."""
-    cells = [cell for cell in GRID["cells"] if cell["table"] == wildcards.table]
-    made = {address for cell in cells for address in cell["seeds"].values()}
-    return sorted(f"results/{address}/metrics.json" for address in made)
+    results = [
+        f"results/{result}/metrics.json" for result in made.results_of(GRID, wildcards.table)
+    ]
+    return made_from("table", wildcards.table, REPORT_FILES[:1], results)
+
+
+def summary_inputs(wildcards):
+    """Return the metrics of all runs and ensembles."""
+    return made_from("summary", "", [], all_metrics())
+
+
+def figure_inputs(wildcards):
+    """Return the metrics of all runs and ensembles."""
+    return made_from("figure", wildcards.figure, [], all_metrics())
+
+
+def report_inputs(wildcards):
+    """Return the tables, figures and summary that the report shows."""
+    tables = expand("results/tables/{table}.csv", table=GRID["tables"])
+    figures = expand("results/figures/{figure}.svg", figure=FIGURES)
+    return made_from("report", "", REPORT_FILES, [*tables, *figures, "results/tables/summary.json"])
 
 
 def all_metrics():
@@ -110,14 +173,14 @@ def figure_store():
 
 def train_threads():
     """Return the threads of one training: as many run at once as there are GPUs or cores."""
-    share = (workflow.cores or 1) // (ON_GPUS or len(GRID["runs"]) or 1)
-    return max(1, min(share, 4) if GPUS else share)
+    share = (workflow.cores or 1) // (RUN.at_once or len(GRID["runs"]) or 1)
+    return max(1, min(share, 4) if RUN.gpus else share)
 
 
 def show_tables():
     """Print ours beside the paper's, and where everything lies, once a report was made."""
-    made = workflow.dag.needrun_jobs(exclude_finished=False)
-    if any(job.rule.name == "report" for job in made):
+    jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+    if any(job.rule.name == "report" for job in jobs):
         options = f"--grid {GRID_FILE} --results results --published {ROOT}/reports/published.yaml"
         shell(f"dualhead table {options} --show")
         print("", *(f"{what:<13}{where}" for what, where in where_things_are()), sep="\n")
@@ -138,30 +201,6 @@ def where_things_are():
 def one_of(names):
     """Return the wildcard constraint that lets nothing but these names through."""
     return "|".join(map(re.escape, names)) or "(?!)"
-
-
-or_exit(params.read_yaml, Path("params.yaml"))  # says in which line it is no YAML
-
-
-configfile: "params.yaml"
-
-
-update_config(config, workspace.typed(workflow.config_settings.overwrite_config))
-PARAMS = or_exit(checks.complete, config, Path.cwd())
-GRID = resolve(PARAMS)
-PUBLISHED = or_exit(params.read_yaml, ROOT / "reports/published.yaml")
-GRID_FILE = "results/grid.json"
-FIGURES = figures.available(GRID)
-HARDWARE = PARAMS["hardware"]
-GPUS = 0 if HARDWARE["device"] == "cpu" else len(visible_gpus(os.environ))
-ON_GPUS = GPUS * HARDWARE["trainings_per_gpu"] // HARDWARE["gpus_per_training"]
-
-workspace.write_if_changed(Path(GRID_FILE), GRID)
-Path("results/ensembles").mkdir(exist_ok=True)  # an out of DVC's, also where no table asks for one
-shell.prefix(f'PATH="$PATH:{Path(sys.executable).parent}"; ')  # where `dualhead` is
-if GPUS and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", GPUS * HARDWARE["trainings_per_gpu"])
-held = recovery.hold(Path(".snakemake")) if workflow.is_main_process else None
 
 
 wildcard_constraints:

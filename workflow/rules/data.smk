@@ -18,7 +18,7 @@ rule synthesize:
     message:
         "Synthesize {wildcards.store}"
     shell:
-        "dualhead synthesize --output {output.raw:q} {params.settings:q} > {log:q} 2>&1"
+        "dualhead synthesize" " --output {output.raw:q}" " {params.settings:q}" " > {log:q} 2>&1"
 
 
 rule prepare:
@@ -37,21 +37,29 @@ rule prepare:
         runtime=240,
     params:
         kind=lambda w: GRID["stores"][w.store]["kind"],
-        raw=lambda w, input: [word for path in input.raw for word in ("--raw", path)],
         reuse=lambda w, input: ["--reuse", input.reuse] if input.reuse else [],
         settings=lambda w: workspace.prepare_options(GRID["stores"][w.store]),
     message:
         "Prepare {wildcards.store}"
     shell:
-        "dualhead prepare --dataset {params.kind:q} {params.raw:q} {params.reuse:q}"
-        " --output {output.store:q} --dropped {output.dropped:q} {params.settings:q}"
-        " --workers {threads} > {log:q} 2>&1"
+        "dualhead prepare"
+        " --dataset {params.kind:q}"
+        " --raw {input.raw:q}"
+        " {params.reuse:q}"
+        " --output {output.store:q}"
+        " --dropped {output.dropped:q}"
+        " {params.settings:q}"
+        " --workers {threads}"
+        " > {log:q} 2>&1"
 
 
 rule check_raw:
-    """Refuse raw data that is not what the store was made from: raise its `release` then."""
+    """Refuse raw data that is not what the store was made from: raise its `release` then.
+
+    It is asked again whenever a file's size or date is another than the stamp says.
+    """
     input:
-        raw=lambda w: raw_of(w.store),
+        raw=ancient(raw_to_check),
         store=ancient("results/store/{store}.h5"),
     output:
         stamp="results/logs/check_raw/{store}.txt",
@@ -60,9 +68,12 @@ rule check_raw:
     priority: 100
     params:
         kind=lambda w: GRID["stores"][w.store]["kind"],
-        raw=lambda w, input: [word for path in input.raw for word in ("--raw", path)],
     message:
         "Check that {wildcards.store} is still what lies in data/raw"
     shell:
-        "dualhead verify --dataset {params.kind:q} {params.raw:q} --store {input.store:q}"
-        " --output {output.stamp:q} > {log:q} 2>&1"
+        "dualhead verify"
+        " --dataset {params.kind:q}"
+        " --raw {input.raw:q}"
+        " --store {input.store:q}"
+        " --output {output.stamp:q}"
+        " > {log:q} 2>&1"

@@ -11,17 +11,20 @@ Every input is ancient(): a run that exists is right, whatever the timestamps sa
 
 rule configure:
     """Write the one complete configuration that a run is made from."""
-    input:
-        grid=ancient(GRID_FILE),
     output:
         config="results/runs/{run}/config.yaml",
     log:
         "results/logs/configure/{run}.log",
+    params:
+        grid=GRID_FILE,
     message:
         "Configure {wildcards.run}"
     shell:
-        "dualhead configure --grid {input.grid:q} --run {wildcards.run:q}"
-        " --output {output.config:q} > {log:q} 2>&1"
+        "dualhead configure"
+        " --grid {params.grid:q}"
+        " --run {wildcards.run:q}"
+        " --output {output.config:q}"
+        " > {log:q} 2>&1"
 
 
 rule train:
@@ -50,10 +53,17 @@ rule train:
     message:
         "Train {wildcards.run}; watch it in {log}"
     shell:
-        "exec dualhead train --config {input.config:q} --store {input.store:q}"
-        " --output {output.checkpoint:q} --history {output.history:q}"
-        " --device {params.device:q} --trainings-per-gpu {params.shared} --gpus {params.gpus}"
-        " --evaluate-batch-size {params.evaluate_batch_size} --threads {threads} > {log:q} 2>&1"
+        "exec dualhead train"
+        " --config {input.config:q}"
+        " --store {input.store:q}"
+        " --output {output.checkpoint:q}"
+        " --history {output.history:q}"
+        " --device {params.device:q}"
+        " --trainings-per-gpu {params.shared}"
+        " --gpus {params.gpus}"
+        " --evaluate-batch-size {params.evaluate_batch_size}"
+        " --threads {threads}"
+        " > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -79,16 +89,22 @@ rule evaluate:
     message:
         "Evaluate {wildcards.run}"
     shell:
-        "dualhead evaluate --checkpoint {input.checkpoint:q} --store {input.store:q}"
-        " --scores {output.scores:q} --metrics {output.metrics:q} --classes {output.classes:q}"
-        " --device {params.device:q} --trainings-per-gpu {params.shared}"
-        " --batch-size {params.batch_size} --threads {threads} > {log:q} 2>&1"
+        "dualhead evaluate"
+        " --checkpoint {input.checkpoint:q}"
+        " --store {input.store:q}"
+        " --scores {output.scores:q}"
+        " --metrics {output.metrics:q}"
+        " --classes {output.classes:q}"
+        " --device {params.device:q}"
+        " --trainings-per-gpu {params.shared}"
+        " --batch-size {params.batch_size}"
+        " --threads {threads}"
+        " > {log:q} 2>&1"
 
 
 rule ensemble:
     """Sum the scores of several modalities, sample by sample."""
     input:
-        grid=ancient(GRID_FILE),
         scores=ancient(member_scores),
     output:
         scores="results/ensembles/{ensemble}/scores.h5",
@@ -99,9 +115,16 @@ rule ensemble:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        grid=GRID_FILE,
     message:
         "Ensemble {wildcards.ensemble}"
     shell:
-        "dualhead ensemble --grid {input.grid:q} --ensemble {wildcards.ensemble:q}"
-        " --runs results/runs --scores {output.scores:q} --metrics {output.metrics:q}"
-        " --classes {output.classes:q} > {log:q} 2>&1"
+        "dualhead ensemble"
+        " --grid {params.grid:q}"
+        " --ensemble {wildcards.ensemble:q}"
+        " --runs results/runs"
+        " --scores {output.scores:q}"
+        " --metrics {output.metrics:q}"
+        " --classes {output.classes:q}"
+        " > {log:q} 2>&1"

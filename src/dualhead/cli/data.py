@@ -125,11 +125,13 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
 
 def _verify(options: argparse.Namespace) -> None:
     from dualhead.data.verify import check_raw, verify
+    from dualhead.workspace.rules import signature
 
     dataset, store, raw = options.dataset, options.store, options.raw
+    before = signature(raw)
     text = check_raw(store, raw) if store else verify(dataset, raw, _settings_of(dataset, {}))
     if options.output:
-        write_text(options.output, text)
+        write_text(options.output, f"{text}\nsignature: {before}" if store else text)
     print(text)
 
 

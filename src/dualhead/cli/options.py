@@ -28,35 +28,25 @@ def add_path(
 
 
 def add_paths(command: argparse.ArgumentParser, name: str, text: str) -> None:
-    """Add the option `--name PATH`, which may be given again."""
-    option = f"--{name}"
-    command.add_argument(
-        option, type=Path, required=True, action="append", metavar="PATH", help=text
-    )
+    """Add the option `--name PATH...`, which may be given again."""
+    more = {"nargs": "+", "action": "extend", "metavar": "PATH"}
+    command.add_argument(f"--{name}", type=Path, required=True, help=text, **more)
+
+
+def add_results(command: argparse.ArgumentParser) -> None:
+    """Add the option `--results`, which is the workspace's folder unless told otherwise."""
+    text = "the folder that holds runs/ and ensembles/ (default: results)"
+    command.add_argument("--results", type=Path, default=Path("results"), metavar="PATH", help=text)
 
 
 def add_workspace_paths(command: argparse.ArgumentParser) -> None:
-    """Where a workspace keeps its grid and results, unless told otherwise."""
-    for name, default, text in (
-        ("grid", "results/grid.json", "of the workspace; `snakemake -n` writes it"),
-        ("results", "results", "the folder that holds runs/ and ensembles/"),
-    ):
-        help_text = f"{text} (default: {default})"
-        command.add_argument(
-            f"--{name}", type=Path, default=Path(default), metavar="PATH", help=help_text
-        )
+    """Add where a workspace keeps its grid and results."""
+    text = "grid.json (default: of the run that began last, or what params.yaml asks for)"
+    add_path(command, "grid", text, required=False)
+    add_results(command)
 
 
 def read_json(path: Path) -> Settings:
     """Return the mapping in a JSON file."""
     content: Settings = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def read_grid(path: Path) -> Settings:
-    """Return a workspace's grid; say where to look for one if there is none."""
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: no such file; run it in a workspace, where `snakemake -n` wrote it"
-        )
-    return read_json(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from dualhead import params as params_module
@@ -10,18 +11,35 @@ from dualhead.cli.options import (
     Command,
     add_path,
     add_workspace_paths,
-    read_grid,
-    read_json,
 )
+from dualhead.params import Settings
+from dualhead.report import made
+from dualhead.workspace.grids import latest, read_grid
 
 
-def _grid_options(command: argparse.ArgumentParser) -> None:
+def _product_options(command: argparse.ArgumentParser) -> None:
     add_path(command, "grid", "results/grid.json of the workspace")
     add_path(command, "results", "the folder that holds runs/ and ensembles/")
+    text = "JSON to write: digests of all that the product was made from"
+    add_path(command, "record", text, required=False)
+
+
+def _write_record(
+    options: argparse.Namespace,
+    grid: Settings,
+    products: Sequence[Path],
+    files: Sequence[Path] = (),
+    name: str = "",
+) -> None:
+    """Note what products were made from, if a record is asked for."""
+    if options.record:
+        kind = options.command
+        made_from = made.ingredients(kind, name, grid, options.results, files)
+        made.write_record(options.record, made_from, products)
 
 
 def _table_options(command: argparse.ArgumentParser) -> None:
-    _grid_options(command)
+    _product_options(command)
     add_path(command, "published", "the papers' numbers (reports/published.yaml)")
     command.add_argument("--name", action="append", help="a table of params.yaml (default: all)")
     add_path(command, "output", "table.csv to write; .md and .tex go beside it", required=False)
@@ -32,22 +50,26 @@ def _table(options: argparse.Namespace) -> None:
     from dualhead.report.tables import build_table, write_table
     from dualhead.report.text import show_tables
 
-    grid = read_json(options.grid)
+    grid = read_grid(options.grid)
     published = params_module.read_yaml(options.published)
     names = options.name or list(grid["tables"])
-    frames = {name: build_table(grid, name, options.results, published) for name in names}
+    frames = {
+        name: build_table(made.part_of(grid, name), name, options.results, published)
+        for name in names
+    }
     if options.output:
         if len(frames) != 1:
             raise ValueError("--output takes one table: say which with one --name")
         csv = options.output
         markdown, latex = csv.with_suffix(".md"), csv.with_suffix(".tex")
         write_table(frames[names[0]], csv=csv, markdown=markdown, latex=latex)
+        _write_record(options, grid, [csv, markdown, latex], [options.published], names[0])
     if options.show or not options.output:
         show_tables(frames)
 
 
 def _summary_options(command: argparse.ArgumentParser) -> None:
-    _grid_options(command)
+    _product_options(command)
     add_path(command, "output", "summary.json to write, for `dvc metrics`")
     add_path(command, "curves", "curves.csv to write, for `dvc plots`")
 
@@ -55,13 +77,14 @@ def _summary_options(command: argparse.ArgumentParser) -> None:
 def _summary(options: argparse.Namespace) -> None:
     from dualhead.report.tables import write_curves, write_summary
 
-    grid = read_json(options.grid)
+    grid = read_grid(options.grid)
     write_summary(grid, options.results, options.output)
     write_curves(grid, options.results, options.curves)
+    _write_record(options, grid, [options.output, options.curves])
 
 
 def _figure_options(command: argparse.ArgumentParser) -> None:
-    _grid_options(command)
+    _product_options(command)
     add_path(command, "stores", "the folder of stores")
     command.add_argument("--name", required=True, help="which figure; a wrong name lists them")
     add_path(command, "output", "figure.pdf to write; .svg goes beside it")
@@ -70,18 +93,14 @@ def _figure_options(command: argparse.ArgumentParser) -> None:
 def _figure(options: argparse.Namespace) -> None:
     from dualhead.report.figures import draw
 
-    draw(
-        options.name,
-        read_json(options.grid),
-        options.results,
-        options.stores,
-        pdf=options.output,
-        svg=options.output.with_suffix(".svg"),
-    )
+    grid = read_grid(options.grid)
+    pdf, svg = options.output, options.output.with_suffix(".svg")
+    draw(options.name, grid, options.results, options.stores, pdf=pdf, svg=svg)
+    _write_record(options, grid, [pdf, svg], name=options.name)
 
 
 def _report_options(command: argparse.ArgumentParser) -> None:
-    _grid_options(command)
+    _product_options(command)
     add_path(command, "stores", "the folder of stores")
     add_path(command, "tables", "the folder of tables")
     add_path(command, "figures", "the folder of figures")
@@ -96,8 +115,9 @@ def _report_options(command: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> None:
     from dualhead.report.pdf import build_report
 
+    grid = read_grid(options.grid)
     build_report(
-        read_json(options.grid),
+        grid,
         results=options.results,
         stores=options.stores,
         tables=options.tables,
@@ -109,6 +129,8 @@ def _report(options: argparse.Namespace) -> None:
         output=options.output,
         title=options.title or Path.cwd().name,
     )
+    files = [options.template, options.published, options.bibliography, options.deviations]
+    _write_record(options, grid, [options.output], [file for file in files if file])
 
 
 def _explain_options(command: argparse.ArgumentParser) -> None:
@@ -128,7 +150,7 @@ def _explain(options: argparse.Namespace) -> None:
     published = params_module.read_yaml(options.published) if options.published else None
     print(
         explain(
-            read_grid(options.grid),
+            read_grid(options.grid) if options.grid else latest(options.results, Path()),
             options.results,
             "/".join(options.cell),
             published=published,

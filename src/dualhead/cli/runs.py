@@ -14,9 +14,9 @@ from dualhead import params as params_module
 from dualhead.cli.options import (
     Command,
     add_path,
-    read_json,
 )
 from dualhead.files import write_text
+from dualhead.workspace.grids import read_grid
 
 
 def _configure_options(command: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def _configure_options(command: argparse.ArgumentParser) -> None:
 
 
 def _configure(options: argparse.Namespace) -> None:
-    runs = read_json(options.grid)["runs"]
+    runs = read_grid(options.grid)["runs"]
     if options.run_address not in runs:
         raise ValueError(f"{options.grid}: no run {options.run_address}; is params.yaml newer?")
     write_text(options.output, params_module.dump(runs[options.run_address]))
@@ -78,13 +78,18 @@ def _train(options: argparse.Namespace) -> int | None:
         threads=options.threads and max(options.threads // options.gpus, 1),
     )
     existed = options.output.exists()
-    with lock_one([options.config], f"another process, which trains {options.output} already"):
-        if options.output.exists() and not existed:
-            return 0  # the other process has made it
-        if options.gpus > 1:
-            return _train_shared(work, options)
-        with _claimed_device(options) as device:
-            return work(device=device)
+    lock = options.output.with_name(".train.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock_one([lock], f"another process, which trains {options.output} already"):
+        try:
+            if options.output.exists() and not existed:
+                return 0  # the other process has made it
+            if options.gpus > 1:
+                return _train_shared(work, options)
+            with _claimed_device(options) as device:
+                return work(device=device)
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _train_shared(work: Callable[..., int], options: argparse.Namespace) -> int:
@@ -137,7 +142,7 @@ def _ensemble_options(command: argparse.ArgumentParser) -> None:
 def _ensemble(options: argparse.Namespace) -> None:
     from dualhead.runs.ensemble import ensemble
 
-    ensembles = read_json(options.grid)["ensembles"]
+    ensembles = read_grid(options.grid)["ensembles"]
     if options.ensemble not in ensembles:
         raise ValueError(f"{options.grid}: no ensemble {options.ensemble}; is params.yaml newer?")
     settings = ensembles[options.ensemble]

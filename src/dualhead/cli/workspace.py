@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from dualhead.cli.options import (
-    Command,
-    add_workspace_paths,
-    read_grid,
-)
+from dualhead.cli.options import Command, add_path, add_results
 
 
 def _status_options(command: argparse.ArgumentParser) -> None:
-    add_workspace_paths(command)
+    add_path(command, "grid", "grid.json (default: what params.yaml asks for)", required=False)
+    add_results(command)
 
 
 def _status(options: argparse.Namespace) -> None:
+    from dualhead.workspace.grids import plan, read_grid
     from dualhead.workspace.status import show_status
 
-    show_status(read_grid(options.grid), options.results)
+    grid = read_grid(options.grid) if options.grid else plan(Path())
+    show_status(grid, options.results)
 
 
 def _gc_options(command: argparse.ArgumentParser) -> None:
-    add_workspace_paths(command)
-    text = "really remove; without it only the list is printed"
+    add_results(command)
+    text = "move them to results/trash; without it only the list is printed"
     command.add_argument("--remove", action="store_true", help=text)
+    text = "delete for good what lies in results/trash"
+    command.add_argument("--empty-trash", action="store_true", help=text)
 
 
 def _gc(options: argparse.Namespace) -> None:
-    from dualhead.workspace.status import collect_garbage
+    from dualhead.workspace import garbage
 
-    collect_garbage(read_grid(options.grid), options.results, remove=options.remove)
+    if options.empty_trash:
+        garbage.empty_trash(options.results)
+    else:
+        garbage.collect(Path(), options.results, remove=options.remove)
 
 
 COMMANDS: dict[str, Command] = {
@@ -42,7 +47,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "gc": Command(
         _gc,
-        "list, and on request remove, runs that no params.yaml asks for",
+        "list, and on request move away, runs that no params.yaml asks for",
         "dualhead gc --remove",
         _gc_options,
     ),

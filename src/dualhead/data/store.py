@@ -7,7 +7,6 @@ times smaller than padded arrays, for two to four times the reading time and no 
 
 from __future__ import annotations
 
-import fcntl
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ import numpy as np
 from dualhead.arrays import Array, Columns, Integers, Parts
 from dualhead.files import replacing
 from dualhead.layout import LayoutError, SkeletonLayout, load_layout
+from dualhead.locks import exclusive
 from dualhead.params import Settings
 
 SplitFunction = Callable[[Columns], Parts]
@@ -132,15 +132,9 @@ def write_store(
 def _spool(path: Path) -> Iterator[BinaryIO]:
     """Open the file beside `path` that collects rows; its lock keeps a second writer out."""
     spool = path.with_name(f".{path.name}.rows")
-    with spool.open("a+b") as rows:
+    refusal = f"{path}: another process is writing it. Wait for it or end it."
+    with exclusive(spool, refusal), spool.open("w+b") as rows:
         try:
-            fcntl.flock(rows, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"{path}: another process is writing it. Wait for it or end it."
-            ) from error
-        try:
-            rows.truncate(0)
             yield rows
         finally:
             spool.unlink(missing_ok=True)

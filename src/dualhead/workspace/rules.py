@@ -1,48 +1,147 @@
-"""What the workflow's rules ask of Python: which raw data is there, and a setting as an option."""
+"""The beginning of a call of the workflow, and what its rules ask of Python: raw data, settings as options."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+import hashlib
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from dualhead.files import replacing
 from dualhead.params import Settings
+from dualhead.workspace import grids, recovery
+from dualhead.workspace.gpu import visible_gpus
+
+RESULTS = Path("results")
+SNAKEMAKE = Path(".snakemake")
+FROZEN = "frozen_grid"
+"""The one setting that the jobs of a run get: where its grid lies."""
+DRY = {"-n", "--dry-run", "--dryrun"}
 
 
-def typed(overrides: Any) -> Any:
-    """Return what `--config` gave with numbers as numbers: Snakemake leaves '[1, 2]' as words."""
-    if isinstance(overrides, Mapping):
-        return {key: typed(value) for key, value in overrides.items()}
-    if isinstance(overrides, list):
-        return [typed(value) for value in overrides]
-    return _number(overrides) if isinstance(overrides, str) else overrides
+class Run(NamedTuple):
+    """One call of the workflow: what it is to make, and on what."""
+
+    grid: Settings
+    grid_file: Path  # the frozen grid, which its jobs read
+    hardware: Settings
+    gpus: int  # that this process sees and may use
+    at_once: int  # trainings that fit on them; 0 without GPUs
+    locks: recovery.Locks  # Snakemake's, before this call had its own
 
 
-def _number(word: str) -> object:
-    try:
-        value = json.loads(word)
-    except json.JSONDecodeError:
-        return word
-    return value if isinstance(value, int | float) else word
+def begin(workflow: Any) -> Run:
+    """Return what this process works on: the grid that params.yaml asks for, or in a job its run's frozen one.
+
+    Nothing is written, except that a Snakemake that is known to be gone loses its locks.
+
+    Args:
+        workflow: Snakemake's, whose jobs are told where the grid will lie.
+
+    Raises:
+        ValueError: for a setting that is refused.
+    """
+    grid = _planned(workflow) if workflow.is_main_process else _frozen(workflow)
+    hardware = grid["hardware"]
+    gpus = 0 if hardware["device"] == "cpu" else len(visible_gpus(os.environ))
+    places = gpus * hardware["trainings_per_gpu"]
+    if gpus and "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", places)
+    at_once = places // hardware["gpus_per_training"]
+    path = grids.frozen_path(grid, RESULTS)
+    return Run(grid, path, hardware, gpus, at_once, recovery.locks_in(SNAKEMAKE))
 
 
-def write_if_changed(path: Path, content: Settings) -> None:
-    """Write content as JSON, unless the file holds just that: its timestamp triggers the tables."""
-    text = json.dumps(content, indent=1) + "\n"
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def _planned(workflow: Any) -> Settings:
+    """Return the grid of the settings as they are now, and let jobs get that one and no settings."""
+    given = workflow.config_settings
+    grid = grids.plan(
+        Path(),
+        configfiles=given.configfiles,
+        overrides=given.config,
+        replace=given.replace_workflow_config,
+    )
+    given.config_args = [f"{FROZEN}={grids.frozen_path(grid, RESULTS)}"]
+    given.configfiles = ()
+    if DRY.isdisjoint(sys.argv):
+        recovery.clear(SNAKEMAKE)
+    return grid
 
 
-def any_newer(raw: Iterable[str], store: Path) -> bool:
-    """Return whether raw data lies there, all of it, and some is newer than the store."""
-    paths = [Path(path) for path in raw]
+def _frozen(workflow: Any) -> Settings:
+    path = workflow.config_settings.overwrite_config.get(FROZEN, RESULTS / grids.LATEST)
+    return grids.read_grid(Path(path))
+
+
+def start(run: Run) -> None:
+    """Freeze the grid and clear up after others, once Snakemake has locked the workspace."""
+    grids.freeze(run.grid, RESULTS)
+    (RESULTS / "ensembles").mkdir(
+        exist_ok=True
+    )  # an out of DVC's, also where no table asks for one
+    recovery.cancel_left_jobs(SNAKEMAKE)
+    recovery.register(SNAKEMAKE, run.locks)
+
+
+def end(*, failed: bool) -> None:
+    """Let go of the workspace; a call that failed cancels the jobs that it leaves on a cluster."""
+    recovery.unregister(SNAKEMAKE)
+    if failed:
+        recovery.cancel_left_jobs(SNAKEMAKE)
+
+
+def signature(raw: Iterable[Path]) -> str:
+    """Return a digest of the name, size and date of each file, or of none if some of it is not there."""
+    paths = list(raw)
     if not paths or not all(path.exists() for path in paths):
+        return ""
+    digest = hashlib.sha256()
+    for path in paths:
+        for name, state in _files(path):
+            digest.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield each file of a folder by name, or the one file that it is."""
+    if not path.is_dir():
+        yield path.name, path.stat()
+        return
+    for folder, below, names in os.walk(path):
+        below.sort()
+        for name in sorted(names):
+            if not name.startswith("."):
+                file = Path(folder, name)
+                yield str(file.relative_to(path)), file.stat()
+
+
+def is_checked(raw: Iterable[str], stamp: Path) -> bool:
+    """Return whether a stamp of `dualhead verify` says that raw data as it is now was compared with its store."""
+    try:
+        lines = stamp.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
         return False
-    return max(path.stat().st_mtime_ns for path in paths) > store.stat().st_mtime_ns
+    return f"signature: {signature(map(Path, raw))}" in lines
+
+
+def newest(paths: Iterable[str]) -> float:
+    """Return the latest time of the files that there are, and of the links to them; -inf without any."""
+    return max((state.st_mtime for state in _states(paths)), default=-math.inf)
+
+
+def oldest(paths: Iterable[str]) -> float:
+    """Return the earliest time of the files that there are, and of the links to them; inf without any."""
+    return min((state.st_mtime for state in _states(paths)), default=math.inf)
+
+
+def _states(paths: Iterable[str]) -> Iterator[os.stat_result]:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            yield Path(path).lstat()
+            yield Path(path).stat()
 
 
 def as_options(settings: Mapping[str, object]) -> list[str]:

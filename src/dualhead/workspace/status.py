@@ -1,12 +1,11 @@
-"""What is done, running, waiting, and what nothing asks for any more."""
+"""`dualhead status`: the state of every run."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +37,8 @@ def run_status(run: str, results: Path) -> RunStatus:
         return RunStatus("done")
     if (folder / "checkpoint.pt").exists():
         return RunStatus("trained")
-    written = [path.stat().st_mtime for path in (log, folder / "state.pt") if path.exists()]
+    begun = [path.stat() for path in (log, folder / "state.pt") if path.exists()]
+    written = [state.st_mtime for state in begun if state.st_size]  # `--touch` makes empty logs
     if not written:
         return RunStatus("waiting")
     if time.time() - max(written) < QUIET_SECONDS:
@@ -116,49 +116,5 @@ def _top1(grid: Settings, results: Path, run: str) -> str:
     try:
         fused = json.loads(path.read_text(encoding="utf-8"))["last"]["fusion"]
         return f"{fused[grid['fusion'][run]]['top1']:.2f}"
-    except (json.JSONDecodeError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "?"
-
-
-def unwanted(grid: Settings, results: Path) -> list[Path]:
-    """Return the runs, ensembles and stores in `results` that the grid does not ask for."""
-    runs = _not_in(grid["runs"], results / "runs", "*/*/*/seed*-*")
-    ensembles = _not_in(grid["ensembles"], results / "ensembles", "*/*/*/seed*-*")
-    stores = {name for store in grid["stores"] for name in (f"{store}.h5", f"{store}.dropped.csv")}
-    return [*runs, *ensembles, *_not_in(stores, results / "store", "*-*.*")]
-
-
-def _not_in(wanted: Iterable[str], folder: Path, pattern: str) -> list[Path]:
-    kept = set(wanted)
-    found = sorted(folder.glob(pattern))
-    return [path for path in found if path.relative_to(folder).as_posix() not in kept]
-
-
-def collect_garbage(grid: Settings, results: Path, *, remove: bool) -> None:
-    """Print what the grid does not ask for, with its size, and remove it if told to."""
-    paths = unwanted(grid, results)
-    for path in paths:
-        print(f"{'removed' if remove else 'unwanted'} {_size(path) / 1e6:9.1f} MB  {path}")
-    total = sum(map(_size, paths)) / 1e6
-    if remove:
-        for path in paths:
-            _remove(path, results)
-    advice = "" if remove or not paths else "; --remove deletes them"
-    print(f"{len(paths)} that params.yaml does not ask for, {total:.1f} MB{advice}")
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _remove(path: Path, results: Path) -> None:
-    """Remove a run's folder, or a file, and the folders above that are then empty."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    for parent in path.parents:
-        if parent == results or any(parent.iterdir()):
-            return
-        parent.rmdir()

@@ -1,4 +1,4 @@
-"""What is done, running and waiting; what nothing asks for."""
+"""The state of every run."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dualhead.workspace.status import collect_garbage, run_status, show_status, unwanted
+from dualhead.workspace.status import run_status, show_status
 from tests.builders.tiny import tiny_config, train_tiny, write_tiny_store
 
 RUN = "b/dualhead/joint/seed1-00000001"
@@ -21,54 +21,12 @@ GRID = {
 }
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """Results with one wanted and one unwanted thing of each sort."""
-    for path in (
-        f"runs/{RUN}/metrics.json",
-        "runs/b/old/joint/seed1-0000000a/metrics.json",
-        "ensembles/b/dualhead/two_stream/seed1-00000002/metrics.json",
-        "ensembles/b/dualhead/two_stream/seed1-0000000b/metrics.json",
-        *("store/s-00000003.h5", "store/s-00000003.dropped.csv"),
-        *("store/s-0000000c.h5", "store/s-0000000c.dropped.csv"),
-    ):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text("x")
-    return tmp_path
-
-
-def test_what_the_grid_does_not_ask_for_is_unwanted(results: Path) -> None:
-    expected = [
-        "runs/b/old/joint/seed1-0000000a",
-        "ensembles/b/dualhead/two_stream/seed1-0000000b",
-        "store/s-0000000c.dropped.csv",
-        "store/s-0000000c.h5",
-    ]
-    assert [str(path.relative_to(results)) for path in unwanted(GRID, results)] == expected
-
-
-def test_garbage_is_only_listed_at_first(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    collect_garbage(GRID, results, remove=False)
-    assert len(unwanted(GRID, results)) == 4
-    assert "--remove" in capsys.readouterr().out
-
-
-def test_removing_garbage_leaves_all_that_is_wanted(results: Path) -> None:
-    collect_garbage(GRID, results, remove=True)
-    left = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
-    assert left == {
-        f"runs/{RUN}/metrics.json",
-        "ensembles/b/dualhead/two_stream/seed1-00000002/metrics.json",
-        *("store/s-00000003.h5", "store/s-00000003.dropped.csv"),
-    }
-    assert not (results / "runs/b/old").exists()
-
-
 @pytest.mark.parametrize(
     ("files", "age", "expected"),
     [
         ([], 0, "waiting"),
         (["logs/train/{run}.log"], 0, "running"),
+        (["logs/train/{run}.log", "runs/{run}/state.pt"], 0, "running"),
         (["logs/train/{run}.log", "runs/{run}/state.pt"], 3600, "stopped"),
         (["logs/train/{run}.log", "runs/{run}/checkpoint.pt"], 0, "trained"),
         (["logs/train/{run}.log", "runs/{run}/metrics.json"], 0, "done"),
@@ -83,6 +41,11 @@ def test_a_run_is_in_the_state_its_files_show(
         path.write_text("epoch 3/80  1:20 left\n\n")
         os.utime(path, (time.time() - age,) * 2)
     assert run_status(RUN, tmp_path).state == expected
+
+
+def test_an_empty_log_is_no_running_training(tmp_path: Path) -> None:
+    write_log(tmp_path, "")  # `snakemake --touch` makes it
+    assert run_status(RUN, tmp_path).state == "waiting"
 
 
 def write_log(folder: Path, text: str) -> Path:
@@ -105,7 +68,6 @@ WITHIN = (
         (f"{OF_EPOCH}5:01 left\n{WITHIN}\n", ("4 of 80", "2.310", "1:20:05", "")),
         (f"{OF_EPOCH}12:01:30 left\nsaving\n", ("3 of 80", "2.3451", "12:01:30", "saving")),
         ("loading the store\n", ("", "", "", "loading the store")),
-        ("", ("", "", "", "")),
     ],
 )
 def test_a_running_run_tells_epoch_loss_and_time_left(tmp_path, text, expected) -> None:

@@ -1,0 +1,120 @@
+"""Records of what each table, figure and the report was made from.
+
+They decide whether it is made again; times never do. Light to import: the rules of the workflow ask whenever they plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import dualhead
+from dualhead.files import write_json
+from dualhead.params import Settings, address
+
+READS = {
+    "table": ("metrics.json",),
+    "summary": ("metrics.json", "history.csv"),
+    "figure": ("metrics.json", "history.csv", "classes.csv"),
+    "report": ("metrics.json", "history.csv", "classes.csv"),
+}
+"""Kind of product -> the small files of a result that stand for it; metrics.json vouches for the scores."""
+CODE = ("report", "runs/metrics.py", "runs/scores.py")
+"""What of the package decides how a product looks."""
+KEPT = ("protocol", "recipe", "seeds", "figures", "datasets", "benchmarks")
+
+
+def results_of(grid: Settings, table: str) -> list[str]:
+    """Return the addresses of the runs and ensembles whose numbers stand in one table, sorted."""
+    cells = [cell for cell in grid["cells"] if cell["table"] == table]
+    return sorted({result for cell in cells for result in cell["seeds"].values()})
+
+
+def part_of(grid: Settings, table: str) -> Settings:
+    """Return what of a grid one table is made from: its cells and their results, and no other table's."""
+    if table not in grid["tables"]:
+        raise ValueError(f"table {table!r}: not in params.yaml, which has {sorted(grid['tables'])}")
+    cells = [cell for cell in grid["cells"] if cell["table"] == table]
+    wanted = results_of(grid, table)
+    ensembles = {k: v for k, v in grid["ensembles"].items() if f"ensembles/{k}" in wanted}
+    runs = {result.removeprefix("runs/") for result in wanted if result.startswith("runs/")}
+    runs |= {run for entry in ensembles.values() for run in entry["members"].values()}
+    part = {key: grid[key] for key in KEPT}
+    part |= {"tables": {table: grid["tables"][table]}, "cells": cells, "ensembles": ensembles}
+    for key in ("runs", "fusion"):
+        part[key] = {run: value for run, value in grid[key].items() if run in runs}
+    return part
+
+
+def ingredients(
+    kind: str, name: str, grid: Settings, results: Path, files: Iterable[Path] = ()
+) -> Settings:
+    """Return digests of all that a product is made from.
+
+    Args:
+        kind: a key of `READS`.
+        name: of the table or figure; empty for the others.
+        grid: the content of grid.json.
+        results: the folder that holds runs/ and ensembles/.
+        files: what else it reads: published numbers, template and the like.
+    """
+    part = (
+        part_of(grid, name)
+        if kind == "table"
+        else {k: v for k, v in grid.items() if k != "hardware"}
+    )
+    found = [f"runs/{run}" for run in part["runs"]]
+    found += [f"ensembles/{ensemble}" for ensemble in part["ensembles"]]
+    return {
+        "product": f"{kind} {name}".strip(),
+        "grid": address(part),
+        "results": {result: _result(results / result, READS[kind]) for result in sorted(found)},
+        "files": {path.name: digest_of(path) for path in files},
+        "code": _code(),
+    }
+
+
+def _result(folder: Path, names: Sequence[str]) -> str:
+    """Return one digest of a result's small files; empty if it has not been made."""
+    digests = [digest_of(folder / name) for name in names]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests[0] else ""
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content; empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, IsADirectoryError):
+        return ""
+
+
+@cache
+def _code() -> str:
+    """Return one digest of the code that decides how products look."""
+    package = Path(str(dualhead.__file__)).parent
+    files = [file for name in CODE for file in _sources(package / name)]
+    return hashlib.sha256("".join(map(digest_of, files)).encode()).hexdigest()
+
+
+def _sources(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def write_record(path: Path, made_from: Settings, products: Iterable[Path]) -> None:
+    """Write what products were made from, and their own digests, once they are made."""
+    digests = {product.name: digest_of(product) for product in products}
+    write_json(path, {"made_from": made_from, "products": digests})
+
+
+def is_current(path: Path, made_from: Settings, products: Iterable[Path]) -> bool:
+    """Return whether the record at `path` says that just these products were made from just that."""
+    try:
+        record: Mapping[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    digests = {product.name: digest_of(product) for product in products}
+    return record == {"made_from": made_from, "products": digests}

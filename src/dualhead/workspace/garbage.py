@@ -1,0 +1,135 @@
+"""`dualhead gc`: results that no params file asks for, moved to a trash folder before anything is deleted."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from dualhead.params import Settings
+from dualhead.workspace import grids, recovery
+
+TRASH = "trash"
+RESULT = "*/*/*/seed*-*"
+UNFINISHED = ("state.pt", ".state.pt.partial", ".checkpoint.pt.partial")
+"""What a training that was begun leaves until it is finished."""
+
+
+def collect(folder: Path, results: Path, *, remove: bool) -> None:
+    """Print what no params file of a workspace asks for, with its size and GPU-hours; move it to the trash if told to.
+
+    What is asked for is resolved from params.yaml, from each params.*.yaml beside it, and, while a Snakemake works
+    here, from the grid of its run. A training that was begun is kept.
+
+    Args:
+        folder: the workspace.
+        results: its results.
+        remove: whether to move it.
+
+    Raises:
+        ValueError: if a params file cannot be resolved: nothing is touched then.
+    """
+    asked = grids.asked_for(folder)
+    if recovery.is_at_work(folder / ".snakemake") and (results / grids.LATEST).is_file():
+        asked["the run at work"] = grids.read_grid(results / grids.LATEST)
+    found = unwanted(asked.values(), results)
+    begun = [path for path in found if _is_begun(path)]
+    for path in begun:
+        print(f"kept     {_described(path)}: begun, not finished; delete it yourself if it may go")
+    paths = [path for path in found if path not in begun]
+    for path in paths:
+        print(f"{'moved   ' if remove else 'unwanted'} {_described(path)}")
+    total = f"{sum(map(_size, paths)) / 1e6:.1f} MB, {sum(map(hours, paths)):.2f} hours of training"
+    trash = results / TRASH / time.strftime("%Y-%m-%d-%H%M%S")
+    if remove:
+        for path in paths:
+            _move(path, results, trash)
+    advice = "; --remove moves them to the trash" if paths and not remove else ""
+    advice = (
+        f"; they lie in {trash}, and go for good with --empty-trash" if paths and remove else advice
+    )
+    print(f"{len(paths)} that {' and '.join(asked)} do not ask for, {total}{advice}")
+
+
+def unwanted(asked: Iterable[Settings], results: Path) -> list[Path]:
+    """Return the runs, ensembles, stores and frozen grids in `results` that none of these grids asks for."""
+    wanted = list(asked)
+    stores = {
+        name
+        for grid in wanted
+        for store in grid["stores"]
+        for name in (f"{store}.h5", f"{store}.dropped.csv")
+    }
+    runs = {run for grid in wanted for run in grid["runs"]}
+    ensembles = {ensemble for grid in wanted for ensemble in grid["ensembles"]}
+    frozen = {grids.frozen_path(grid, results).name for grid in wanted}
+    with suppress(ValueError):
+        frozen.add(grids.frozen_path(grids.read_grid(results / grids.LATEST), results).name)
+    return [
+        *_not_in(runs, results / "runs", RESULT),
+        *_not_in(ensembles, results / "ensembles", RESULT),
+        *_not_in(stores, results / "store", "*-*.*"),
+        *_not_in(frozen, results / grids.FROZEN, "*.json"),
+    ]
+
+
+def _not_in(wanted: set[str], folder: Path, pattern: str) -> list[Path]:
+    found = sorted(folder.glob(pattern))
+    return [path for path in found if path.relative_to(folder).as_posix() not in wanted]
+
+
+def _is_begun(path: Path) -> bool:
+    """Return whether a training has something to go on from there and has not ended."""
+    return any((path / name).exists() for name in UNFINISHED)
+
+
+def hours(path: Path) -> float:
+    """Return how long a run was trained; 0 for what is no run, or does not say."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        return float(metrics["train_seconds"]) / 3600
+    with (
+        suppress(OSError, ValueError, KeyError, TypeError),
+        (path / "history.csv").open(encoding="utf-8", newline="") as rows,
+    ):
+        return sum(float(row["seconds"]) for row in csv.DictReader(rows)) / 3600
+    return 0.0
+
+
+def _described(path: Path) -> str:
+    trained = f"{hours(path):8.2f} h" if hours(path) else " " * 10
+    return f"{_size(path) / 1e6:9.1f} MB {trained}  {path}"
+
+
+def _files(path: Path) -> Iterator[Path]:
+    yield from (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def _move(path: Path, results: Path, trash: Path) -> None:
+    """Move a run's folder, or a file, to the same place below the trash; folders that are then empty go."""
+    target = trash / path.relative_to(results)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+    for parent in path.parents:
+        if parent == results or any(parent.iterdir()):
+            return
+        parent.rmdir()
+
+
+def empty_trash(results: Path) -> None:
+    """Delete for good what was moved to the trash."""
+    trash = results / TRASH
+    size, trained = 0, 0.0
+    if trash.is_dir():
+        size = _size(trash)
+        trained = sum(map(hours, trash.glob(f"*/runs/{RESULT}")))
+        shutil.rmtree(trash)
+    print(f"{trash}: {size / 1e6:.1f} MB deleted, {trained:.2f} hours of training")
