@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 FLOORS = (
-    ("params", "reading", "files", "progress", "locks", "arrays"),
-    ("layout", "checks", "grid"),
+    ("params", "reading", "schema", "files", "progress", "locks", "arrays"),
+    ("layout", "defaults", "checks", "grid"),
     ("data", "models"),
     ("runs", "workspace"),
     ("report",),

@@ -1,64 +1,35 @@
-"""Checked settings: what each setting of a params.yaml may be, and refusals of all else."""
+"""Checked settings: params files on top of each other, and refusals of what cannot be."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from dualhead.grid import FITTED, resolved_settings, stream_names, table_cells
-from dualhead.params import (
-    MODALITY_NAMES,
-    MODEL_NAMES,
-    OVERRIDABLE,
-    SETTINGS_SECTIONS,
-    Settings,
-    extend,
-    locate,
-    packaged_params,
-    read_yaml,
-)
-from dualhead.reading import Located
+from dualhead.defaults import FITTED, MERGED, SCHEMA
+from dualhead.grid import resolved_settings, stream_names, table_cells
+from dualhead.params import MODALITY_NAMES, Settings, locate, merge, merge_deep, packaged_params
+from dualhead.reading import Located, locate_yaml
+from dualhead.schema import Place, closest, defaults_of, shown
 
-CHOICES = {
-    "protocol": ("paper", "authors"),
-    "prepare.denoise": ("energy", "ctr_gcn"),
-    "prepare.normalize": ("rotate", "first_frame", "none"),
-    "input.resample": ("none", "uniform"),
-    "dualhead.temporal_attention": ("cross", "self", "none"),
-    "dualhead.spatial_attention": ("cross", "self", "none"),
-    "train.loss": ("sum", "mean"),
-    "train.precision": ("fp32", "tf32", "bf16"),
-    "evaluate.fusion": ("softmax", "logits"),
-    "ensemble.fusion": ("softmax", "logits"),
-    "hardware.device": ("auto", "cpu", "cuda"),
-}
-SHARES = ("train.validation",)
-"""Settings of at least 0 and below 1."""
-ENTRY_KEYS = {
-    "variants": ("model", *OVERRIDABLE),
-    "benchmarks": ("dataset", "split", *OVERRIDABLE),
-    "protocols": OVERRIDABLE,
-    "datasets": ("kind", "raw", "partial", "release", "reuse", "prepare", "synthesize"),
-    "tables": (
-        *("kind", "title", "benchmarks", "benchmark", "variant", "variants"),
-        *("streams", "stream", "metrics", "rows", "published"),
+CHANNELS: Final = {
+    "dualhead": (
+        ("coarse_channels", slice(1, 3), "coarse_dilations"),
+        ("coarse_channels", slice(0, 1), "fine_dilations"),
+        ("fine_channels", slice(1, 3), "fine_dilations"),
     ),
+    "ms_g3d": (("channels", slice(0, 3), "dilations"),),
 }
-REQUIRED_KEYS = {
-    "variants": ("model",),
-    "benchmarks": ("dataset", "split"),
-    "datasets": ("kind", "raw"),
-    "tables": ("kind",),
-}
+"""Channels that the branches of an MS-TCN share: one for each dilation, and two more."""
 
 
 def load(path: Path) -> Settings:
-    """Return the complete, checked settings of a workspace.
+    """Return the complete, checked settings of a params file.
 
     Raises:
-        ValueError: if the file is missing, is no YAML mapping, or holds an unknown setting.
+        ValueError: if it is missing, is no YAML mapping, or holds what no setting may be; with file and line.
     """
     return checked(extend(locate(path), path.parent))
 
@@ -76,159 +47,169 @@ def complete(params: Mapping[str, Any], folder: Path) -> Settings:
     return checked(extend(Located(dict(params), "params.yaml"), folder))
 
 
-def checked(params: Located) -> Settings:
-    """Return complete params; ValueError at the first setting that is unknown or misfit."""
-    check(params.content)
-    return copy.deepcopy(params.content)
+def checked(params: Located, splits: Mapping[str, Sequence[str]] | None = None) -> Settings:
+    """Return params on top of the defaults.
+
+    Args:
+        params: all that a workspace's files say.
+        splits: kind of dataset -> its splits, where these are to be checked too.
+
+    Raises:
+        ValueError: at the first setting that is unknown or misfit.
+    """
+    whole = override(Located(defaults(), params.file), params)
+    check(whole)
+    if splits is not None:
+        check_datasets(whole, splits)
+    return copy.deepcopy(whole.content)
 
 
-def check(params: Settings) -> None:
-    """Raise ValueError at the first setting that is unknown, missing or of the wrong kind."""
-    paper = read_yaml(packaged_params())
-    _known(params, paper, "params.yaml")
-    _known(paper, params, "params.yaml", missing=True)
-    for section in SETTINGS_SECTIONS:
-        _check_section(params[section], paper[section], section)
-    for section in ENTRY_KEYS:
-        for name, entry in params[section].items():
-            _check_entry(section, name, entry, paper)
-    _choice("protocol", params["protocol"])
-    _check_seeds(params["seeds"])
-    _check_references(params)
+def defaults() -> Settings:
+    """Return the settings that hold where no file says otherwise: those of the paper."""
+    return defaults_of(SCHEMA)
 
 
-def _known(
-    found: Mapping[str, Any], known: Iterable[str], where: str, missing: bool = False
-) -> None:
-    for key in found:
-        if key not in known and missing:
-            raise ValueError(f"{where}: the section '{key}' is missing; say `extends: paper`")
-        if key not in known:
-            raise ValueError(f"unknown setting '{key}' in {where}; known here: {sorted(known)}")
+def extend(own: Located, folder: Path, seen: tuple[Path, ...] = ()) -> Located:
+    """Return params on top of all that they extend; `folder` is where a relative path starts."""
+    if "extends" not in own.content:
+        return own
+    base, place = own.content["extends"], Place(own, ("extends",))
+    path = packaged_params() if base == "paper" else Path(os.path.normpath(folder / str(base)))
+    if path.resolve() in seen:
+        raise ValueError(f"{place}: {path} extends itself by way of {' -> '.join(map(str, seen))}")
+    if not isinstance(base, str) or not path.is_file():
+        raise place.refusal("`paper`, or a params file, from this file's folder", base)
+    below = extend(locate_yaml(path), path.parent, (*seen, path.resolve()))
+    changes = {key: value for key, value in own.content.items() if key != "extends"}
+    return override(below, Located(changes, own.file, own.places))
 
 
-def _check_section(values: Any, known: Settings, where: str) -> None:
-    """Compare a settings section with the paper's: the same keys, the same kinds of value."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected a mapping, found {values!r}")
-    section = where.split(".")[-1]
-    for key, value in values.items():
-        if where.endswith("ensemble.streams") or where == "streams":
-            _check_stream(key, value)
-            continue
-        _known({key: value}, known, where)
-        if isinstance(known[key], dict):
-            _check_section(value, known[key], f"{where}.{key}")
-        else:
-            _check_kind(f"{where}.{key}", value, known[key])
-            _choice(f"{section}.{key}", value, where=f"{where}.{key}")
-            if f"{section}.{key}" in SHARES and not 0 <= value < 1:
-                raise ValueError(f"{where}.{key}: expected 0 or more, below 1; found {value!r}")
+def override(base: Located, changes: Located) -> Located:
+    """Return base with changes on top: settings key by key, the grid's sections replaced whole."""
+    content = merge(base.content, changes.content, sections=MERGED)
+    return Located(content, changes.file, {**base.places, **changes.places})
 
 
-def _check_kind(where: str, value: Any, example: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(example, bool):
-        fits, kind = isinstance(value, bool), "true or false"
-    elif isinstance(example, int):
-        fits, kind = (
-            number and float(value).is_integer() and value >= 0,
-            "a whole number, 0 or more",
-        )
-    elif isinstance(example, float):
-        fits, kind = number, "a number (YAML wants 1.0e-4, not 1e-4)"
-    elif isinstance(example, list):
-        fits, kind = isinstance(value, list), "a list"
-    else:
-        fits, kind = isinstance(value, str), "a word"
-    if not fits:
-        raise ValueError(f"{where}: expected {kind}, found {value!r}")
+def check(params: Located) -> None:
+    """Raise ValueError at the first setting that is unknown, missing, misfit, or fits no other one."""
+    top = Place(params)
+    for name in SCHEMA.fields or {}:
+        if name not in params.content and name != "extends":
+            raise ValueError(f"{top}: the section '{name}' is missing; say `extends: paper`")
+    SCHEMA.check(params.content, top)
+    _check_streams(params.content["ensemble"]["streams"], top / "ensemble" / "streams")
+    for section in ("protocols", "benchmarks", "variants"):
+        for name, layer in params.content[section].items():
+            streams = layer.get("ensemble", {}).get("streams", {})
+            _check_streams(streams, top / section / name / "ensemble" / "streams")
+    _check_stores(params.content, top / "datasets")
+    _check_references(params.content, top)
+    for name, table in params.content["tables"].items():
+        for cell in table_cells(table):
+            _check_cell(params.content, top, name, cell)
 
 
-def _choice(setting: str, value: Any, where: str | None = None) -> None:
-    if setting in CHOICES and value not in CHOICES[setting]:
-        known = " | ".join(CHOICES[setting])
-        raise ValueError(f"{where or setting}: expected {known}, found {value!r}")
+def check_datasets(params: Located, splits: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError for a dataset of an unknown kind, or a benchmark's split that it has not.
+
+    Args:
+        params: complete settings.
+        splits: kind of dataset -> its splits.
+    """
+    top, datasets = Place(params), params.content["datasets"]
+    for name, dataset in datasets.items():
+        _reference(top / "datasets" / name / "kind", dataset["kind"], splits)
+    for name, benchmark in params.content["benchmarks"].items():
+        known = splits[datasets[benchmark["dataset"]]["kind"]]
+        _reference(top / "benchmarks" / name / "split", benchmark["split"], known)
 
 
-def _check_stream(name: str, weights: Any) -> None:
-    if not isinstance(weights, dict) or not weights:
-        raise ValueError(
-            f"ensemble.streams.{name}: expected {{modality: weight}}, found {weights!r}"
-        )
-    _known(weights, MODALITY_NAMES, f"ensemble.streams.{name}")
-    is_fitted = [weight == FITTED for weight in weights.values()]
-    if all(is_fitted):
-        return
-    if any(is_fitted):
-        raise ValueError(
-            f"ensemble.streams.{name}: expected all weights as numbers or all as `{FITTED}`, "
-            f"found {weights!r}"
-        )
-    for modality, weight in weights.items():
-        _check_kind(f"ensemble.streams.{name}.{modality}", weight, 1.0)
+def _check_streams(streams: Mapping[str, Settings], place: Place) -> None:
+    """Refuse weights of which some are fitted, or none counts, and a name that is a modality's."""
+    for name, weights in streams.items():
+        is_fitted = [weight == FITTED for weight in weights.values()]
+        if name in MODALITY_NAMES:
+            raise ValueError(f"{place / name}: expected another name, found that of a modality")
+        if any(is_fitted) and not all(is_fitted):
+            raise (place / name).refusal(f"all weights as numbers or all as `{FITTED}`", weights)
+        if not any(weights.values()):
+            raise (place / name).refusal("a weight above 0", weights)
 
 
-def _check_entry(section: str, name: str, entry: Any, paper: Settings) -> None:
-    where = f"{section}.{name}"
-    if not isinstance(entry, dict):
-        raise ValueError(f"{where}: expected a mapping, found {entry!r}")
-    _known(entry, ENTRY_KEYS[section], where)
-    for key in REQUIRED_KEYS.get(section, ()):
-        if key not in entry:
-            raise ValueError(f"{where}: the setting '{key}' is missing")
-    for key, value in entry.items():
-        if key in SETTINGS_SECTIONS:
-            _check_section(value, paper[key], f"{where}.{key}")
+def _check_stores(params: Settings, place: Place) -> None:
+    """Refuse datasets without recordings, and reuse in a circle or of what is prepared otherwise."""
+    datasets = params["datasets"]
+    for name, dataset in datasets.items():
+        if not dataset["raw"] and "synthesize" not in dataset:
+            expected = "a file or folder of recordings, or `synthesize`"
+            raise (place / name / "raw").refusal(expected, dataset["raw"])
+        chain = [name]
+        while reuse := datasets[chain[-1]].get("reuse"):
+            where = place / chain[-1] / "reuse"
+            _reference(where, reuse, datasets)
+            if reuse in chain:
+                raise ValueError(f"{where}: goes round in a circle: {' -> '.join([*chain, reuse])}")
+            chain.append(reuse)
+        _check_same_preparation(params, chain[:2], place)
 
 
-def _check_seeds(seeds: Any) -> None:
-    whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
-    if not whole or not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds: expected a list of different whole numbers, found {seeds!r}")
+def _check_same_preparation(params: Settings, names: Sequence[str], place: Place) -> None:
+    own, *others = (
+        merge_deep(params["prepare"], params["datasets"][name].get("prepare", {})) for name in names
+    )
+    for other in others:
+        if other != own:
+            raise ValueError(
+                f"{place / names[0] / 'reuse'}: expected a dataset with the same `prepare` settings, found "
+                f"{names[1]} with {shown({key: other[key] for key in other if other[key] != own[key]})}"
+            )
 
 
-def _check_references(params: Settings) -> None:
+def _check_references(params: Settings, top: Place) -> None:
     """Check that every name that one section uses is defined in another."""
-    for name, variant in params["variants"].items():
-        _reference(f"variants.{name}.model", variant["model"], MODEL_NAMES)
     for name, benchmark in params["benchmarks"].items():
-        _reference(f"benchmarks.{name}.dataset", benchmark["dataset"], params["datasets"])
-    for name, dataset in params["datasets"].items():
-        if dataset.get("reuse"):
-            _reference(f"datasets.{name}.reuse", dataset["reuse"], params["datasets"])
-    for key, known in _figure_references(params).items():
-        _reference(f"figures.{key}", params["figures"].get(key, ""), known)
-    for name, table in params["tables"].items():
-        for benchmark, variant, stream in table_cells(name, table):
-            _reference(f"tables.{name}", benchmark, params["benchmarks"])
-            _reference(f"tables.{name}", variant, params["variants"])
-            _reference(f"tables.{name}", stream, stream_names(params))
-            _check_fitted(params, name, (benchmark, variant, stream))
+        _reference(top / "benchmarks" / name / "dataset", benchmark["dataset"], params["datasets"])
+    variants, streams = params["variants"], stream_names(params)
+    known: Mapping[str, Iterable[str]] = {
+        **{"benchmark": params["benchmarks"], "benchmarks": params["benchmarks"], "rows": variants},
+        **{"variant": variants, "variants": variants, "baseline": variants},
+        **{"stream": streams, "streams": streams},
+    }
+    tables = [(top / "tables" / name, table) for name, table in params["tables"].items()]
+    for place, entry in [(top / "figures", params["figures"]), *tables]:
+        for key in known.keys() & entry.keys():
+            names = entry[key] if isinstance(entry[key], list) else [entry[key]]
+            for i, name in enumerate(names):
+                one = place / key / i if isinstance(entry[key], list) else place / key
+                _reference(one, name, known[key])
 
 
-def _check_fitted(params: Settings, table: str, cell: tuple[str, str, str]) -> None:
-    """Refuse weights to fit where no subject is held out to fit them on."""
+def _check_cell(params: Settings, top: Place, table: str, cell: tuple[str, str, str]) -> None:
+    """Refuse weights to fit where no subject is held out, and channels that branches cannot share."""
     benchmark, variant, stream = cell
+    _reference(top / "tables" / table, variant, params["variants"])  # where no table names it
     settings = resolved_settings(params, benchmark, variant)
     weights = settings["ensemble"]["streams"].get(stream, {})
     if FITTED in weights.values() and settings["train"]["validation"] == 0:
         raise ValueError(
-            f"tables.{table}: {stream} fits its weights on held-out subjects, but {variant} on "
+            f"{top / 'tables' / table}: {stream} fits its weights on held-out subjects, but {variant} on "
             f"{benchmark} holds none out; take a variant whose train.validation is above 0"
         )
+    model = params["variants"][variant]["model"]
+    for key, part, dilations in CHANNELS[model]:
+        branches = len(settings[model][dilations]) + 2
+        if any(channels % branches for channels in settings[model][key][part]):
+            layers = (
+                ("variants", variant),
+                ("benchmarks", benchmark),
+                ("protocols", params["protocol"]),
+            )
+            places = [top / a / b / model / key for a, b in layers] + [top / model / key]
+            place = next((one for one in places if one.keys in top.source.places), places[-1])
+            wanted = f"multiples of {branches} (one for each of {dilations}, and two)"
+            raise place.refusal(wanted, settings[model][key][part])
 
 
-def _figure_references(params: Settings) -> dict[str, Iterable[str]]:
-    variants = params["variants"]
-    return {
-        "benchmark": params["benchmarks"],
-        "variant": variants,
-        "baseline": variants,
-        "stream": stream_names(params),
-    }
-
-
-def _reference(where: str, name: str, known: Iterable[str]) -> None:
+def _reference(place: Place, name: str, known: Iterable[str]) -> None:
     if name not in known:
-        raise ValueError(f"{where}: '{name}' is not defined; known here: {sorted(known)}")
+        raise ValueError(f"{place}: {name!r} is not defined{closest(name, known)}")

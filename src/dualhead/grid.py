@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from dualhead.params import MODALITY_NAMES, OVERRIDABLE, Settings, address, merge, merge_deep
-
-FITTED = "fitted"
-"""In place of an ensemble's weights: those that do best on held-out subjects."""
+from dualhead.defaults import OVERRIDABLE
+from dualhead.params import MODALITY_NAMES, Settings, address, merge, merge_deep
 
 
 def resolve(params: Settings) -> Settings:
@@ -24,7 +22,7 @@ def resolve(params: Settings) -> Settings:
     stores = {name: _store_address(params, name) for name in params["datasets"]}
     grid: Settings = {"stores": {}, "runs": {}, "ensembles": {}, "fusion": {}, "cells": []}
     for name, table in params["tables"].items():
-        for benchmark, variant, stream in table_cells(name, table):
+        for benchmark, variant, stream in table_cells(table):
             seeds = {
                 str(seed): _add_stream(grid, params, stores, (benchmark, variant, stream, seed))
                 for seed in params["seeds"]
@@ -35,20 +33,12 @@ def resolve(params: Settings) -> Settings:
     return copy.deepcopy(grid | {key: params[key] for key in kept})
 
 
-def table_cells(name: str, table: Settings) -> list[tuple[str, str, str]]:
+def table_cells(table: Settings) -> list[tuple[str, str, str]]:
     """Return the (benchmark, variant, stream) of each cell of a table.
 
     A `comparison` has a row per stream and a column per benchmark, for one variant or several;
     an `ablation` a row per variant, for one benchmark and one stream.
     """
-    needed = {"comparison": ("benchmarks", "streams"), "ablation": ("benchmark", "stream", "rows")}
-    if table["kind"] not in needed:
-        raise ValueError(
-            f"tables.{name}.kind: '{table['kind']}' is not defined; known here: {sorted(needed)}"
-        )
-    for key in needed[table["kind"]]:
-        if key not in table:
-            raise ValueError(f"tables.{name}: a {table['kind']} needs the setting '{key}'")
     if table["kind"] == "ablation":
         return [(table["benchmark"], variant, table["stream"]) for variant in table["rows"]]
     variants = table.get("variants") or [table.get("variant", "dualhead")]

@@ -1,11 +1,10 @@
-"""Settings: reading YAML, extending, merging, dumping, addresses."""
+"""Settings: reading, merging, dumping, addresses."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -15,14 +14,6 @@ from dualhead.reading import Located, dump_yaml, locate_yaml
 
 Settings: TypeAlias = dict[str, Any]
 MODALITY_NAMES = ("joint", "bone", "joint_motion", "bone_motion")
-MODEL_NAMES = ("dualhead", "ms_g3d")
-SETTINGS_SECTIONS = (
-    *("prepare", "input", "dualhead", "ms_g3d", "train", "evaluate", "hardware", "ensemble"),
-)
-MERGED_SECTIONS = (*SETTINGS_SECTIONS, "variants", "protocols")
-"""Sections that are merged key by key; every other one is replaced whole."""
-OVERRIDABLE = tuple(name for name in SETTINGS_SECTIONS if name not in ("prepare", "hardware"))
-"""What a protocol, a benchmark or a variant may change."""
 
 
 def packaged_params() -> Path:
@@ -40,28 +31,6 @@ def locate(path: Path) -> Located:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; a workspace is a folder with a params.yaml")
     return locate_yaml(path)
-
-
-def extend(own: Located, folder: Path, seen: tuple[Path, ...] = ()) -> Located:
-    """Return params on top of all that they extend; `folder` is where a relative path starts."""
-    if "extends" not in own.content:
-        return own
-    base = str(own.content["extends"])
-    path = packaged_params() if base == "paper" else Path(os.path.normpath(folder / base))
-    if path.resolve() in seen:
-        raise ValueError(f"{path}: extends itself by way of {' -> '.join(map(str, seen))}")
-    if not path.is_file():
-        place = own.place(("extends",))
-        raise ValueError(f"{place}: extends: expected `paper` or a params file, found no {path}")
-    below = extend(locate_yaml(path), path.parent, (*seen, path.resolve()))
-    changes = {key: value for key, value in own.content.items() if key != "extends"}
-    return override(below, Located(changes, own.file, own.places))
-
-
-def override(base: Located, changes: Located) -> Located:
-    """Return base with changes on top: settings key by key, the grid's sections replaced whole."""
-    content = merge(base.content, changes.content, sections=MERGED_SECTIONS)
-    return Located(content, changes.file, {**base.places, **changes.places})
 
 
 def merge(base: Settings, changes: Mapping[str, Any], *, sections: Iterable[str]) -> Settings:

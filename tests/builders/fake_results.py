@@ -10,7 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
-from dualhead import params
+from dualhead import checks, params
 from dualhead.data.datasets import DATASETS
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.files import digest_of, write_csv, write_json, write_record
@@ -62,7 +62,7 @@ class Fake(NamedTuple):
 
 def paper_params(**changes: object) -> Settings:
     """Return the paper's own settings, with top-level sections replaced."""
-    content = params.read_yaml(params.packaged_params())
+    content = checks.load(params.packaged_params())
     return copy.deepcopy(content) | copy.deepcopy(changes)
 
 

@@ -542,9 +542,9 @@ def test_marked_rows_have_a_footnote(paper, published):
     assert "RotClips" in build(paper, "table2", published)["note"].iloc[0]
 
 
-def test_the_baseline_in_full_is_one_line_of_params(tmp_path, published):
-    """The optional table, as it stands in the packaged settings; its trainings are counted above it."""
-    text = params.packaged_params().read_text()
+def test_the_baseline_in_full_is_one_line_of_params(root, tmp_path, published):
+    """The optional table, as it stands in the params.yaml; its trainings are counted above it."""
+    text = (root / "params.yaml").read_text()
     found = re.search(
         r"# (\d+) more trainings a seed:\n((?:  #[ ]+.*\n)+)",
         text[text.index("baseline in full") :],

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from dualhead import checks
 from dualhead.data.store import Store
-from dualhead.params import packaged_params, read_yaml
 from dualhead.runs import train as train_module
 from dualhead.runs.batches import epoch_order, load_split, make_batch
 from dualhead.runs.evaluate import evaluate
@@ -212,7 +212,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_networks_themselves_resume_and_are_scored(tmp_path, config, name):
-    section = read_yaml(packaged_params())[name]
+    section = checks.defaults()[name]
     config = {**config, "model": {"name": name, **section, **NETWORKS[name]}}
     config["train"] = {**config["train"], "epochs": 2}
     folders = tmp_path / "unbroken", tmp_path / "broken"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dualhead import checks
-from dualhead import params as params_module
+from dualhead import checks, defaults
 from dualhead.cli.options import (
     Command,
     add_path,
@@ -54,7 +53,7 @@ def _dataset_option(command: argparse.ArgumentParser) -> None:
 
 
 def _prepare_options(command: argparse.ArgumentParser) -> None:
-    defaults = _prepare_defaults()
+    default = checks.defaults()["prepare"]
     _dataset_option(command)
     add_paths(command, "raw", "archive as downloaded, or folder of recordings; may be given again")
     add_path(command, "output", "store to write (.h5)")
@@ -67,23 +66,18 @@ def _prepare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         *("--partial",), action="store_true", help="accept a subset of the dataset, and record that"
     )
-    for name in ("denoise", "normalize"):
-        choices = checks.CHOICES[f"prepare.{name}"]
-        text = f"(default: the dataset's, else {defaults[name]})"
+    for name, choices in (("denoise", defaults.DENOISE), ("normalize", defaults.NORMALIZE)):
+        text = f"(default: the dataset's, else {default[name]})"
         command.add_argument(f"--{name}", choices=choices, help=text)
-    text = f"bodies kept of each recording (default: the dataset's, else {defaults['max_bodies']})"
+    text = f"bodies kept of each recording (default: the dataset's, else {default['max_bodies']})"
     command.add_argument("--max-bodies", type=int, help=text)
     command.add_argument("--workers", type=int, help="processes (default: one a core)")
 
 
-def _prepare_defaults() -> Settings:
-    settings: Settings = params_module.read_yaml(params_module.packaged_params())["prepare"]
-    return settings
-
-
 def _settings_of(kind: str, given: Settings) -> Settings:
     """Return the paper's `prepare` settings with the dataset's own, and those given, on top."""
-    return _prepare_defaults() | dict(DATASETS[kind].prepare) | given
+    settings: Settings = checks.defaults()["prepare"]
+    return settings | dict(DATASETS[kind].prepare) | given
 
 
 def _prepare(options: argparse.Namespace) -> None:

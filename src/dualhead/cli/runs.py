@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
-from dualhead import checks
+from dualhead import defaults
 from dualhead import params as params_module
 from dualhead.cli.options import (
     Command,
@@ -33,7 +33,7 @@ def _configure(options: argparse.Namespace) -> None:
 
 
 def _compute_options(command: argparse.ArgumentParser) -> None:
-    choices = checks.CHOICES["hardware.device"]
+    choices = defaults.DEVICES
     command.add_argument(
         "--device", choices=choices, default="auto", help="auto takes a GPU where there is one"
     )
@@ -178,7 +178,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _convert_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("weights", type=Path, help="the authors' or MS-G3D's published state dict")
-    command.add_argument("--model", required=True, choices=params_module.MODEL_NAMES)
+    command.add_argument("--model", required=True, choices=[*defaults.MODELS])
     text = "ntu25, openpose18, kinect20, or a layout's YAML file"
     command.add_argument("--layout", required=True, help=text)
     command.add_argument("--classes", type=int, required=True, help="60, 120, 400, ...")

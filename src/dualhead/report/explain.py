@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dualhead import checks
 from dualhead.data.leakage import copies, same_content
 from dualhead.data.store import Store
-from dualhead.params import Settings, dump, packaged_params, read_yaml
+from dualhead.params import Settings, dump
 from dualhead.report.pdf.provenance import flat, value_text
 from dualhead.report.published import published_cell
 from dualhead.report.results import (
@@ -333,6 +334,6 @@ def _sections(config: Settings) -> Settings:
 
 def _defaults(config: Settings) -> Settings:
     """Return the defaults of params.yaml in the shape of a run's settings."""
-    defaults = read_yaml(packaged_params())
+    defaults = checks.defaults()
     name = config["model"]["name"]
     return defaults | {"model": {"name": name, **defaults[name]}}

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from dualhead.defaults import FITTED
 from dualhead.files import digest_of, write_record
-from dualhead.grid import FITTED
 from dualhead.params import Settings
 from dualhead.runs.scores import (
     Scores,

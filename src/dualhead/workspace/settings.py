@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dualhead import checks
-from dualhead.params import Settings, extend, locate, override
+from dualhead.checks import extend, override
+from dualhead.data.datasets import DATASETS
+from dualhead.params import Settings, locate
 from dualhead.reading import Keys, Located, parse_yaml
 
 COMMAND_LINE = "--config"
@@ -39,7 +41,8 @@ def load_workspace(
         params = override(params, _changes(locate(path)))
     typed = {key: _typed(value) for key, value in (overrides or {}).items()}
     everywhere = dict.fromkeys(_keys_within(typed, ()), COMMAND_LINE)
-    return checks.checked(override(params, _changes(Located(typed, own.name, everywhere))))
+    params = override(params, _changes(Located(typed, str(own), everywhere)))
+    return checks.checked(params, splits={kind: [*it.splits] for kind, it in DATASETS.items()})
 
 
 def _changes(layer: Located) -> Located:
