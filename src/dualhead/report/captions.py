@@ -26,7 +26,7 @@ def names(grid: Settings, published: Settings) -> dict[str, str]:
     if "baseline" in offered(grid):
         known["and_of_baseline"] = f" and of {variants['baseline']}"
         known["beside_baseline"] = (
-            f", beside {variants['baseline']}'s share, and those that it confuses more"
+            f", beside {variants['baseline']}'s share, with those that it confuses more"
         )
     return variants | known
 

@@ -1,18 +1,20 @@
-"""What the runs of a grid measured: the readings that tables, figures and the report share.
+"""Results of a grid's runs: the one reader of what tables, figures, the report and `explain` show.
 
 A cell is (benchmark, variant, stream); it has one result per seed, a run's or an ensemble's. A
-result that is not the one its address names is refused, so that no swapped file becomes a number.
+result that is not the one its address names, or that lacks something, is refused, so that no swapped
+or broken file becomes a number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from dualhead.files import check_beside, read_record
 from dualhead.params import Settings
@@ -20,13 +22,30 @@ from dualhead.runs.metrics import accuracies, label_ranks
 from dualhead.runs.scores import (
     IDENTITY,
     REMEDY,
+    Attention,
     Scores,
     address_of,
     identity_of,
+    read_attention,
     read_scores,
     refuse_foreign,
 )
 
+HISTORY = ("epoch", "learning_rate", "loss", "train_top1", "test_fusion_top1")
+"""Columns of history.csv that are read."""
+MEASURED = {
+    "num_test": int,
+    "parameters": int,
+    "gmacs": float,
+    "train_seconds": float,
+    "train_samples_per_second": float,
+    "device": str,
+    "peak_memory_mb": float,
+    "final_loss": float,
+    "git": str,
+    "versions": dict,
+}
+"""What a run's metrics.json says beside its accuracies; an ensemble's has `num_test` alone of these."""
 SAME_ACCURACY = 1e-3  # points within which metrics.json and scores.h5 must agree
 
 
@@ -94,7 +113,9 @@ def read_result(
     path = results / address / "metrics.json"
     if not path.is_file():
         return None
-    return Result(seed, address, fusion_of(grid, address), _read_metrics(path, cell, seed))
+    metrics = _read_metrics(path, cell, seed)
+    _refuse_incomplete(metrics, path, MEASURED if address.startswith("runs/") else ["num_test"])
+    return Result(seed, address, fusion_of(grid, address), metrics)
 
 
 def fusion_of(grid: Settings, address: str) -> str:
@@ -117,6 +138,19 @@ def _read_metrics(path: Path, cell: Cell, seed: str) -> Settings:
             f"it was copied or swapped; {REMEDY}"
         )
     return metrics
+
+
+def _refuse_incomplete(metrics: Settings, path: Path, keys: Iterable[str]) -> None:
+    """Raise ValueError for a metrics.json that lacks something, or has it in another form."""
+    for key in keys:
+        kind = MEASURED[key]
+        if not isinstance(metrics.get(key), (int, float) if kind is float else kind):
+            raise ValueError(
+                f"{path}: expected {key} ({kind.__name__}), found {metrics.get(key)!r}; "
+                "delete its folder and rerun"
+            )
+    if "last" not in selections_of(metrics):
+        raise ValueError(f"{path}: no accuracies of the last epoch; delete its folder and rerun")
 
 
 def _named(identity: Mapping[str, str]) -> str:
@@ -143,8 +177,16 @@ def members_of(grid: Settings, address: str) -> list[str]:
     return list(grid[kind][identity]["members"].values()) if kind == "ensembles" else [identity]
 
 
-def read_result_scores(results: Path, result: Result, selection: str = "last") -> Scores:
-    """Return the fused scores of one result, after checking that its metrics are of these scores.
+def read_result_scores(
+    results: Path, result: Result, selection: str = "last", head: str = "fusion"
+) -> Scores:
+    """Return the scores of one result, after checking that its metrics are of these scores.
+
+    Args:
+        results: the folder that holds runs/ and ensembles/.
+        result: whose scores.
+        selection: the choice of the epoch.
+        head: `coarse`, `fine` or, for both together, `fusion`.
 
     Raises:
         ValueError: if the scores do not have the accuracies that metrics.json states.
@@ -152,11 +194,11 @@ def read_result_scores(results: Path, result: Result, selection: str = "last") -
     path = results / result.address / "scores.h5"
     refuse_foreign(path, result.metrics)
     check_beside(path, result.metrics, REMEDY)
-    scores = read_scores(path, selection, "fusion", result.fusion)
+    scores = read_scores(path, selection, head, result.fusion)
     refuse_duplicates(scores.names, path)
     measured = accuracies(scores.values, scores.labels)
     for metric, value in measured.items():
-        stated = result.accuracy(metric, selection)
+        stated = result.accuracy(metric, selection, head)
         if not abs(value - stated) < SAME_ACCURACY:
             raise ValueError(
                 f"{path}: its scores give {selection} {metric} {value:.2f} % but metrics.json "
@@ -164,6 +206,39 @@ def read_result_scores(results: Path, result: Result, selection: str = "last") -
                 f"{REMEDY}"
             )
     return scores
+
+
+def read_result_attention(results: Path, result: Result) -> Attention:
+    """Return how the network of one result attended to each class's first test recording.
+
+    Raises:
+        ValueError: if the score file is another run's, or has no attention.
+    """
+    path = results / result.address / "scores.h5"
+    refuse_foreign(path, result.metrics)
+    return read_attention(path)
+
+
+def read_history(results: Path, run: str) -> pd.DataFrame | None:
+    """Return a row for each epoch of one run; None if it has not been made.
+
+    Args:
+        results: the folder that holds runs/.
+        run: its address below runs/.
+
+    Raises:
+        ValueError: if the file lacks a column.
+    """
+    path = results / "runs" / run / "history.csv"
+    if not path.is_file():
+        return None
+    found = pd.read_csv(path)
+    if missing := [name for name in HISTORY if name not in found]:
+        raise ValueError(
+            f"{path}: expected the columns {', '.join(HISTORY)}, found no {missing[0]}; "
+            "delete its folder and rerun"
+        )
+    return found
 
 
 def check_result(results: Path, result: Result) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from dualhead.params import Settings
-from dualhead.report.published import benchmark_key
 
 
 class StreamTitle(NamedTuple):
@@ -50,6 +49,14 @@ VARIANTS: Final[Mapping[str, str]] = {
     "self_temporal": "own temporal attention",
     "self_spatial": "own spatial attention",
 }
+DATASETS: Final[Mapping[str, str]] = {
+    "ntu60": "NTU RGB+D 60",
+    "ntu120": "NTU RGB+D 120",
+    "kinetics": "Kinetics-Skeleton",
+    "nw_ucla": "NW-UCLA",
+    "synthetic": "Synthetic",
+}
+SPLITS: Final[Mapping[str, str]] = {"xsub": "X-sub", "xview": "X-view", "xset": "X-set"}
 METRICS: Final[Mapping[str, str]] = {"top1": "Top-1", "top5": "Top-5", "mean_class": "Mean class"}
 SELECTIONS: Final[Mapping[str, SelectionTitle]] = {
     "last": SelectionTitle(
@@ -87,7 +94,18 @@ def variant_title(variant: str) -> str:
     return VARIANTS.get(variant, variant.replace("_", " "))
 
 
-def benchmark_title(grid: Settings, benchmark: str, published: Settings) -> str:
-    """Return `NTU RGB+D 60 X-sub`, or the benchmark's own name if published.yaml has no other."""
-    known = published["benchmarks"].get(benchmark_key(grid, benchmark))
-    return f"{known['dataset']} {known['split']}" if known else benchmark.replace("_", " ")
+def dataset_title(kind: str) -> str:
+    """Return a kind of dataset as it is printed."""
+    return DATASETS.get(kind, kind.replace("_", " "))
+
+
+def split_title(split: str) -> str:
+    """Return a split as it is printed."""
+    return SPLITS.get(split, split.replace("_", " "))
+
+
+def benchmark_title(grid: Settings, benchmark: str, published: Settings | None = None) -> str:
+    """Return `NTU RGB+D 60 X-sub` and the like."""
+    entry = grid["benchmarks"][benchmark]
+    kind = grid["datasets"][entry["dataset"]]["kind"]
+    return f"{dataset_title(kind)} {split_title(entry['split'])}"

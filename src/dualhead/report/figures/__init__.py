@@ -31,47 +31,52 @@ FIGURES: Final[Mapping[str, Kind]] = {
         "network",
         frozenset({"variant", "two heads"}),
         "DualHead-Net as it is built here: channels and frames of each stage (the paper's "
-        "Figures 2 to 4). TA and SA weigh one head's features by the other's.",
+        "Figures 2 to 4). STGC: spatio-temporal graph convolution; MS-GCN, MS-TCN, MS-G3D: graph "
+        "convolution in space, convolution in time, and graph convolution in windows of frames, each at "
+        "several scales. TA and SA, temporal and spatial attention, weigh one head's features by the "
+        "other's.",
     ),
     "curves": Kind(
         "training",
         frozenset(),
-        "Training: loss, training and test accuracy of every modality of {variant}"
-        "{and_of_baseline}, on {benchmark}. Lines are means over seeds, bands their range; dotted "
-        "lines mark where the learning rate falls.",
+        "Training of {variant}{and_of_baseline} in every modality, on {benchmark}. The loss is the mean "
+        "cross entropy of the heads, so that networks of one head and of two compare. Lines are means "
+        "over seeds, bands their range; dotted lines mark where the learning rate falls.",
     ),
     "class_gain": Kind(
         "classes",
         frozenset({"variant", "baseline"}),
-        "Accuracy of {variant} less that of {baseline} for each class, {stream}, on "
-        "{benchmark} (the paper's Figure 5), with 95 % intervals over the class's test samples.",
+        "Accuracy of {variant} less that of {baseline} for each class, {stream}, on {benchmark} (the "
+        "paper's Figure 5), with 95 % intervals over the class's test samples and, where there are "
+        "several, over seeds.",
     ),
     "heads": Kind(
         "classes",
         frozenset({"variant", "two heads", "one modality"}),
-        "What the coarse head, the fine head and their fusion get right of each class: "
-        "{variant}, {stream}, on {benchmark}.",
+        "Accuracy of the coarse head, the fine head and their fusion for each class: {variant}, "
+        "{stream}, on {benchmark}; means over seeds.",
     ),
     "confusion": Kind(
         "classes",
         frozenset({"variant"}),
-        "Confusion of {variant}, {stream}, on {benchmark}: all classes, and the pairs "
-        "that are confused most{beside_baseline}.",
+        "Confusion of {variant}, {stream}, on {benchmark}, all seeds together: every class (left), and "
+        "the pairs that are confused most{beside_baseline} (right).",
     ),
     "strips": Kind(
         "strips",
         frozenset({"variant"}),
         "Test recordings over time (frame numbers below), with the scores of {variant}"
         "{and_of_baseline} for the true class and for the one it is confused with (the paper's "
-        "Figures 1 and 6). Chosen where the gain is largest: examples, not evidence.",
+        "Figures 1 and 6). Drawn are the frames and bodies that the network gets. Chosen where the gain is "
+        "largest, by the first seed: examples, not evidence.",
     ),
     "attention": Kind(
         "attention",
         frozenset({"variant", "one modality", "attention"}),
-        "What {variant} attends to, {stream}, on {benchmark}. Joints: the larger and darker, "
-        "the more spatial attention (mean of both blocks, over the range that stands beside the "
-        "name). Frames: temporal attention of what enters the coarse blocks. Each class's first test "
-        "recording was asked; shown are those over which temporal attention varies most.",
+        "Attention of {variant}, {stream}, on {benchmark}, first seed. Joints: the larger and darker, the "
+        "more spatial attention (mean of both blocks), on one scale for all. Frames: temporal "
+        "attention of what enters the coarse blocks. Each class's first test recording was asked; "
+        "shown are those over which temporal attention varies most.",
     ),
     "parameters": Kind(
         "ablation",
@@ -81,9 +86,9 @@ FIGURES: Final[Mapping[str, Kind]] = {
     "selection": Kind(
         "training",
         frozenset(),
-        "What choosing the epoch on the test set gains over taking the last one. The "
-        "field reports the former; our numbers are the latter. Where subjects are held out of the "
-        "training, also what choosing it on them gains, which needs no look at the test set.",
+        "Test accuracy gained by choosing the epoch on the test set, as the field reports it, over taking "
+        "the last one, as we do (dashed: the mean gain). Where subjects are held out of the training, also what "
+        "choosing it on them gains, which needs no look at the test set.",
     ),
 }
 """Every figure by its name, in the order of the report."""

@@ -1,4 +1,4 @@
-"""Accuracy and size of every variant of the ablations."""
+"""Figure of accuracy and size of every variant of the ablations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dualhead.report.figures.inputs import Inputs
-from dualhead.report.figures.style import BLUE, GRAY, INK, RED, grid_lines, new_figure
+from dualhead.report.figures.style import BLUE, GRAY, INK, RED, SMALL, grid_lines, new_figure
 from dualhead.report.results import Cell, read_results
 from dualhead.report.statistics import Spread, spread
 from dualhead.report.titles import variant_title
@@ -14,7 +14,7 @@ from dualhead.report.titles import variant_title
 
 def parameters(inputs: Inputs) -> Figure:
     """Draw accuracy with its 95 % interval, and parameters, of each variant on the same stream."""
-    rows = sorted(_variants(inputs), key=lambda row: row[1].mean)
+    rows = sorted(variant_sizes(inputs), key=lambda row: row[1].mean)
     figure = new_figure(0.9 + 0.24 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
     places = np.arange(len(rows))
@@ -27,15 +27,19 @@ def parameters(inputs: Inputs) -> Figure:
     left.set(xlabel="Top-1 accuracy (%), 95 % interval", ylim=(-0.7, len(rows) - 0.3))
     counts = [count / 1e6 for _, _, count in rows]
     bars = right.barh(places, counts, color=colors, height=0.55)
-    right.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
+    right.bar_label(bars, fmt="%.2f", padding=2, fontsize=SMALL)
     right.set(xlabel="Parameters (millions)", xlim=(0, 1.2 * max(counts)))
     for axes in (left, right):
         grid_lines(axes)
     return figure
 
 
-def _variants(inputs: Inputs) -> list[tuple[Cell, Spread, int]]:
-    """Return the cells of the figures' stream that have been run."""
+def variant_sizes(inputs: Inputs) -> list[tuple[Cell, Spread, int]]:
+    """Return accuracy and parameters of each variant of the figures' stream that has been run.
+
+    Raises:
+        ValueError: if none has.
+    """
     rows = []
     for cell in inputs.benchmark_cells():
         found = read_results(inputs.grid, inputs.results, cell)

@@ -1,4 +1,4 @@
-"""What the network attends to: frames and joints of real recordings (Eqs. 8 and 10)."""
+"""Figure of attention: the frames and joints of real recordings that weigh most (Eqs. 8 and 10)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from dualhead.data.store import Store
 from dualhead.report.figures.inputs import Inputs
-from dualhead.report.figures.poses import draw_poses
+from dualhead.report.figures.poses import WEIGHT_COLORS, Seen, draw_poses, seen_by
 from dualhead.report.figures.style import BLUE, RED, grid_lines, new_figure
-from dualhead.runs.scores import Attention, read_attention
+from dualhead.report.results import read_result_attention
+from dualhead.runs.scores import Attention
 
 SAMPLES = 4
 CURVES = (("frames_1", BLUE, "-"), ("frames_2", RED, "--"))
@@ -23,80 +24,99 @@ Points = npt.NDArray[np.float32]
 
 
 class Shown(NamedTuple):
-    """One recording: its name, and each of its attention maps, (M, T') or (M, V)."""
+    """One recording, and how its bodies are attended to."""
 
     name: str
-    maps: dict[str, Points]
-    times: npt.NDArray[np.int64]  # (T,), the recording's frame at each of the network's
+    seen: Seen
+    joints: Points | None  # (M, V), spatial attention, mean of both blocks
+    frames: dict[str, Points]  # block -> the temporal attention (T',) to the first body
+    times: dict[str, npt.NDArray[np.int64]]  # block -> the recording's frames at these (T',)
 
 
 def attention(inputs: Inputs) -> Figure:
     """Draw the frames and the joints that weigh most in some recordings, of different classes."""
-    address = inputs.require(inputs.cell(), "attention")[0].address
-    shown = _choose(read_attention(inputs.results / address / "scores.h5"))
-    figure = new_figure(1.25 * len(shown) + 0.3)
+    shown = attended(inputs)
+    figure = new_figure(1.3 * len(shown) + 0.55)
     rows = figure.subplots(len(shown), 2, width_ratios=(2.2, 1), squeeze=False)
+    scale = _scale(shown)
     with Store(inputs.store()) as store:
         for (left, right), sample in zip(rows, shown, strict=True):
-            present = _present(store, sample.name)
-            _draw_joints(left, store, sample, present)
-            _draw_frames(right, sample, int(present.argmax()))
-    rows[0, 1].set_title("temporal attention", loc="left", fontsize=8.5)
+            draw_poses(left, store, sample.name, sample.seen, weights=sample.joints, scale=scale)
+            _draw_frames(right, sample)
+    rows[0, 1].set_title("Temporal attention", loc="left", fontsize=8.5)
     rows[-1, 1].set_xlabel("Frame")
-    handles, labels = rows[0, 1].get_legend_handles_labels()
-    if handles:
+    if any(sample.frames for sample in shown):
+        low, high = temporal_range(shown)
+        for axes in rows[:, 1]:
+            margin = 0.08 * (high - low) or 0.01
+            axes.set_ylim(low - margin, high + margin)
+        handles, labels = rows[0, 1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower right", ncols=2)
+    if scale:
+        colors = ScalarMappable(scale, WEIGHT_COLORS)
+        bar = figure.colorbar(colors, ax=rows[:, 0], location="bottom", shrink=0.5, aspect=30)
+        bar.set_label("Spatial attention to a joint")
+        bar.outline.set_visible(False)
     return figure
 
 
-def _choose(found: Attention) -> list[Shown]:
+def attended(inputs: Inputs) -> list[Shown]:
     """Return the recordings over which attention varies most, of time or, without it, of joints."""
-    order = np.zeros(len(found.names))
-    for name, values in found.maps.items():
-        if name.startswith("frames") or not any(key.startswith("frames") for key in found.maps):
-            order += np.ptp(values[:, 0], axis=1)
-    return [
-        Shown(
-            found.names[position],
-            {name: values[position] for name, values in found.maps.items()},
-            found.times[position],
-        )
-        for position in np.argsort(-order, kind="stable")[:SAMPLES]
-    ]
+    result = inputs.require(inputs.cell(), "attention")[0]
+    found = read_result_attention(inputs.results, result)
+    with Store(inputs.store()) as store:
+        everything = [
+            _shown(inputs, store, found, position) for position in range(len(found.names))
+        ]
+    return sorted(everything, key=_variation, reverse=True)[:SAMPLES]
 
 
-def _present(store: Store, name: str) -> npt.NDArray[np.bool_]:
-    """Return which body slots (M,) are not empty."""
-    position = store.position(name)
-    joints = store.padded(position, max(int(store.num_frames[position]), 1))
-    return np.asarray(joints.any(axis=(0, 1, 2)))
+def _shown(inputs: Inputs, store: Store, found: Attention, position: int) -> Shown:
+    name = found.names[position]
+    seen = seen_by(inputs.config(), store, name)
+    body, times = int(seen.present.argmax()), found.times[position]
+    joints = [values[position] for key, values in found.maps.items() if key.startswith("joints")]
+    frames, at = {}, {}
+    for key, values in found.maps.items():
+        if key.startswith("frames"):
+            own = values[position, body]
+            numbers = times[np.arange(len(own)) * len(times) // len(own)]
+            once = np.append(np.flatnonzero(np.diff(numbers) < 0) + 1, len(numbers))[0]  # it loops
+            frames[key], at[key] = own[:once], numbers[:once]
+    return Shown(name, seen, np.mean(joints, axis=0) if joints else None, frames, at)
 
 
-def _draw_joints(axes: Axes, store: Store, sample: Shown, present: npt.NDArray[np.bool_]) -> None:
-    """Draw the poses; joints by the mean spatial attention of both blocks, over the main body's range."""
-    maps = [values for name, values in sample.maps.items() if name.startswith("joints")]
-    if not maps or not present.any():
-        draw_poses(axes, store, sample.name)
-        return
-    weights = np.mean(maps, axis=0)
-    main = weights[int(present.argmax())]
-    low, high = float(main.min()), float(main.max())
-    colors = ScalarMappable(Normalize(low, high, clip=True), "viridis_r")
-    draw_poses(axes, store, sample.name, weights=weights, colors=colors)
-    axes.set_title(
-        f"{axes.get_title(loc='left')}   joints {low:.3f} to {high:.3f}", loc="left", fontsize=8
-    )
+def _variation(sample: Shown) -> float:
+    if sample.frames:
+        return float(sum(np.ptp(values) for values in sample.frames.values()))
+    return 0.0 if sample.joints is None else float(np.ptp(sample.joints[sample.seen.present]))
 
 
-def _draw_frames(axes: Axes, sample: Shown, body: int) -> None:
+def spatial_range(shown: list[Shown]) -> tuple[float, float]:
+    """Return the least and the greatest spatial attention to a joint of a body that is there."""
+    values = [sample.joints[sample.seen.present] for sample in shown if sample.joints is not None]
+    there = np.concatenate([part.ravel() for part in values])
+    return float(there.min()), float(there.max())
+
+
+def temporal_range(shown: list[Shown]) -> tuple[float, float]:
+    """Return the least and the greatest temporal attention that is drawn."""
+    there = np.concatenate([part for sample in shown for part in sample.frames.values()])
+    return float(there.min()), float(there.max())
+
+
+def _scale(shown: list[Shown]) -> Normalize | None:
+    """Return the one color scale of the figure; None if there is no spatial attention."""
+    if all(sample.joints is None or not sample.seen.present.any() for sample in shown):
+        return None
+    return Normalize(*spatial_range(shown), clip=True)
+
+
+def _draw_frames(axes: Axes, sample: Shown) -> None:
     """Draw the temporal attention of both blocks over the recording's own frames."""
-    last = int(sample.times.max())
     for (name, color, dash), block in zip(CURVES, (2, 3), strict=True):
-        if name not in sample.maps:
-            continue
-        values = sample.maps[name][body]
-        at = sample.times[np.arange(len(values)) * len(sample.times) // len(values)]
-        once = np.append(np.flatnonzero(np.diff(at) < 0) + 1, len(at))[0]  # then it loops
-        axes.plot(at[:once], values[:once], dash, color=color, label=f"coarse block {block}")
-    axes.set_xlim(0, max(last, 1))
+        if name in sample.frames:
+            label = f"coarse block {block}"
+            axes.plot(sample.times[name], sample.frames[name], dash, color=color, label=label)
+    axes.set_xlim(0, max(sample.seen.joints.shape[1] - 1, 1))
     grid_lines(axes, "y")

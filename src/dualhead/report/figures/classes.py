@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dualhead.params import Settings
-from dualhead.report.figures.inputs import Floats, Inputs, class_accuracies, extremes
+from dualhead.report.figures.inputs import Floats, Inputs, extremes
 from dualhead.report.figures.style import (
     BLUE,
     GRAY,
@@ -19,51 +23,67 @@ from dualhead.report.figures.style import (
     PALE,
     RED,
     SKY,
+    SMALL,
     grid_lines,
     new_figure,
-    shorten,
+    wrapped,
 )
 from dualhead.report.results import read_correct, refuse_other_samples
 from dualhead.report.titles import variant_title
-from dualhead.runs.metrics import confusion_matrix
+from dualhead.runs.metrics import class_accuracy, confusion_matrix
 from dualhead.runs.scores import Scores
 
 ANNOTATED = 12  # classes up to which a confusion matrix carries its numbers
-LABELED = 40  # and its names
-PAIRS = 14  # confused pairs that are listed
+LABELED = 30  # and its names
+PAIRS = 7  # confused pairs that are listed
 NORMAL_95 = 1.96
 OUTLINE: Settings = {"edgecolors": "white", "linewidths": 0.6}
 ARROW = "\N{RIGHTWARDS ARROW}"
+HEADS = {"coarse": ("s", RED), "fine": ("^", BLUE), "fusion": ("o", GREEN)}
+"""Head -> its marker and color."""
+
+
+# --- gain over the baseline ------------------------------------------------------------
+
+
+class ClassGains(NamedTuple):
+    """Each class's accuracy less the baseline's, in points, with 95 % intervals."""
+
+    names: Sequence[str]
+    gain: Floats
+    low: Floats
+    high: Floats
 
 
 def class_gain(inputs: Inputs) -> Figure:
-    """Draw each class's accuracy less the baseline's, and the paired 95 % interval."""
-    gain, error, names = _gains(inputs)
-    shown = extremes(gain)
-    figure = new_figure(0.9 + 0.17 * len(shown))
+    """Draw each class's accuracy less the baseline's, and its 95 % interval."""
+    found = class_gains(inputs)
+    shown = extremes(found.gain)
+    gain = found.gain[shown]
+    figure = new_figure(0.9 + 0.19 * len(shown))
     axes = figure.subplots()
     places = np.arange(len(shown))
-    colors = [SKY if value >= 0 else ORANGE for value in gain[shown]]
-    bars = axes.barh(places, gain[shown], color=colors, height=0.7)
-    for bar, value in zip(bars, gain[shown], strict=True):
+    bars = axes.barh(
+        places, gain, color=[SKY if value >= 0 else ORANGE for value in gain], height=0.7
+    )
+    for bar, value in zip(bars, gain, strict=True):
         bar.set_hatch("" if value >= 0 else "////")
         bar.set_edgecolor("white" if value < 0 else bar.get_facecolor())
-    axes.errorbar(gain[shown], places, xerr=error[shown], fmt="none", ecolor=INK, elinewidth=0.6)
+    axes.hlines(places, found.low[shown], found.high[shown], color=INK, linewidth=0.8)
     axes.axvline(0, color=INK, linewidth=0.6)
-    axes.set_yticks(places, [shorten(names[index]) for index in shown])
-    axes.set(xlabel=_gain_label(inputs), ylim=(-0.7, len(shown) - 0.3))
-    _mark_gap(axes, len(shown), len(gain))
+    axes.set_yticks(places, [wrapped(found.names[index]) for index in shown])
+    ours, baseline = (variant_title(inputs.choice[role]) for role in ("variant", "baseline"))
+    axes.set(
+        xlabel=f"Accuracy of {ours} less that of {baseline} (points)",
+        ylim=(-0.7, len(shown) - 0.3),
+    )
+    _mark_gap(axes, len(shown), len(found.gain))
     grid_lines(axes)
     return figure
 
 
-def _gain_label(inputs: Inputs) -> str:
-    ours, baseline = (variant_title(inputs.choice[role]) for role in ("variant", "baseline"))
-    return f"Accuracy of {ours} less that of {baseline} (points)"
-
-
-def _gains(inputs: Inputs) -> tuple[Floats, Floats, Sequence[str]]:
-    """Return gain and half of its 95 % interval for each class with test samples, and the names."""
+def class_gains(inputs: Inputs) -> ClassGains:
+    """Return the gain of each class that has test samples."""
     ours = inputs.require(inputs.cell("variant"), "class_gain")
     theirs = inputs.require(inputs.cell("baseline"), "class_gain")
     names, right = read_correct(inputs.results, ours)
@@ -71,28 +91,63 @@ def _gains(inputs: Inputs) -> tuple[Floats, Floats, Sequence[str]]:
     refuse_other_samples(names, other_names, inputs.results / ours[0].address)
     scores = inputs.scores(inputs.cell("variant"), "class_gain")[0]
     labels = scores.labels[np.argsort(scores.names)]
-    difference = 100 * (right.mean(axis=0) - other_right.mean(axis=0))
     present = np.unique(labels)
-    of_class = [difference[labels == label] for label in present]
-    gain = np.array([values.mean() for values in of_class])
-    error = np.array([NORMAL_95 * values.std() / np.sqrt(len(values)) for values in of_class])
-    return gain, error, [scores.class_names[label] for label in present]
+    rows = [_gain(right[:, labels == label], other_right[:, labels == label]) for label in present]
+    gain, low, high = np.array(rows).T
+    return ClassGains([scores.class_names[label] for label in present], gain, low, high)
+
+
+def _gain(
+    first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Return the difference of two accuracies on the same samples, and its 95 % interval, in points.
+
+    The samples' share is Agresti and Min's adjusted interval for paired proportions (2005): half a
+    sample more in each of the four cells, so that it has a width where all agree. The seeds' share is
+    the variance of each mean over its seeds; at one seed there is none to add.
+
+    Args:
+        first: (seeds, samples), True where a run is right.
+        second: (seeds, samples), the other network's on the same samples.
+    """
+    count = first.shape[1] + 2
+    better = (first.mean(axis=0) * (1 - second.mean(axis=0))).sum() + 0.5
+    worse = (second.mean(axis=0) * (1 - first.mean(axis=0))).sum() + 0.5
+    middle = (better - worse) / count
+    variance = ((better + worse) / count - middle**2) / count
+    variance += sum(
+        one.mean(axis=1).var(ddof=1) / len(one) for one in (first, second) if len(one) > 1
+    )
+    margin = NORMAL_95 * float(np.sqrt(variance))
+    gain = float(first.mean() - second.mean())
+    low, high = max(middle - margin, -1.0), min(middle + margin, 1.0)
+    return 100 * gain, 100 * low, 100 * high
 
 
 def _mark_gap(axes: Axes, num_shown: int, num_classes: int) -> None:
     """Say where classes in the middle are left out."""
     if num_shown < num_classes:
         axes.axhline(num_shown / 2 - 0.5, color=GRAY, linestyle=(0, (2, 2)), linewidth=0.8)
-        note = f"{num_classes - num_shown} classes between not shown"
         axes.annotate(
-            note,
+            f"{num_classes - num_shown} classes between not shown",
             (0.995, num_shown / 2 - 0.5),
             xycoords=("axes fraction", "data"),
             ha="right",
             va="bottom",
-            fontsize=7,
-            color=GRAY,
+            fontsize=SMALL,
+            color=INK,
         )
+
+
+# --- confusion -------------------------------------------------------------------------
+
+
+class Confusion(NamedTuple):
+    """Shares of each class's samples (row) that went to each, in percent, over all seeds."""
+
+    names: Sequence[str]
+    ours: Floats
+    theirs: Floats | None  # the baseline's, if a table asks for it
 
 
 def confusion(inputs: Inputs) -> Figure:
@@ -100,27 +155,37 @@ def confusion(inputs: Inputs) -> Figure:
 
     Resolved are those that the baseline confuses more often than ours, the largest gain first.
     """
-    scores = inputs.scores(inputs.cell("variant"), "confusion")
-    shares, names = _confusion(scores), scores[0].class_names
-    theirs = None
-    if (baseline := inputs.cell("baseline")) in inputs.benchmark_cells():
-        theirs = _confusion(inputs.scores(baseline, "confusion"))
-    figure = new_figure(3.9)
-    grid = figure.add_gridspec(2 if theirs is not None else 1, 2, width_ratios=(1.15, 1))
-    _matrix(figure.add_subplot(grid[:, 0]), shares, names)
+    found = confusions(inputs)
+    few = len(found.names) <= ANNOTATED
+    figure = new_figure(4.4 if few else 4.9)
+    grid = figure.add_gridspec(2 if found.theirs is not None else 1, 2, width_ratios=(1.15, 1))
+    _matrix(figure.add_subplot(grid[:, 0]), found)
     most = figure.add_subplot(grid[0, 1])
-    count = PAIRS if theirs is None else PAIRS // 2
-    _pairs(most, inputs, (shares, theirs), names, _largest(shares, count))
-    most.set_title(f"Most confused: true {ARROW} predicted", loc="right", fontsize=8.5)
-    if theirs is not None:
+    _pairs(most, inputs, found, _largest(found.ours, PAIRS))
+    most.set_title(f"Most confused: true {ARROW} predicted", loc="left")
+    if found.theirs is not None:
         resolved = figure.add_subplot(grid[1, 1], sharex=most)
-        _pairs(resolved, inputs, (shares, theirs), names, _largest(theirs - shares, count))
-        title = f"Confused less than by {variant_title(inputs.choice['baseline'])}"
-        resolved.set_title(title, loc="right", fontsize=8.5)
+        _pairs(resolved, inputs, found, _largest(found.theirs - found.ours, PAIRS))
+        baseline = variant_title(inputs.choice["baseline"])
+        resolved.set_title(f"Confused less than by {baseline}", loc="left")
         most.set_xlabel("")
     handles, labels = most.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=2)
     return figure
+
+
+def confusions(inputs: Inputs) -> Confusion:
+    """Return the confusion of the variant, and of the baseline where a table asks for it."""
+    scores = inputs.scores(inputs.cell("variant"), "confusion")
+    theirs = None
+    if (baseline := inputs.cell("baseline")) in inputs.benchmark_cells():
+        theirs = _shares(inputs.scores(baseline, "confusion"))
+    return Confusion(scores[0].class_names, _shares(scores), theirs)
+
+
+def _shares(scores: Sequence[Scores]) -> Floats:
+    total = np.sum([confusion_matrix(one.values, one.labels) for one in scores], axis=0)
+    return np.asarray(100 * total / np.maximum(total.sum(axis=1, keepdims=True), 1))
 
 
 def _largest(values: Floats, count: int) -> list[tuple[int, int]]:
@@ -131,93 +196,86 @@ def _largest(values: Floats, count: int) -> list[tuple[int, int]]:
     return [pair for pair in pairs if off_diagonal[pair] > 0]
 
 
-def _confusion(scores: Sequence[Scores]) -> Floats:
-    """Return the share of each class's samples (row) that went to each, in percent, all seeds."""
-    total = np.sum([confusion_matrix(one.values, one.labels) for one in scores], axis=0)
-    return np.asarray(100 * total / np.maximum(total.sum(axis=1, keepdims=True), 1))
-
-
-def _matrix(axes: Axes, shares: Floats, names: Sequence[str]) -> None:
-    import seaborn
-
-    texts = np.where(shares >= 0.5, np.char.mod("%.0f", shares), "")
-    seaborn.heatmap(
-        shares,
-        ax=axes,
-        cmap="Blues",
-        vmin=0,
-        vmax=100,
-        square=True,
-        annot=texts if len(names) <= ANNOTATED else None,
-        fmt="",
-        annot_kws={"size": 7},
-        cbar_kws={"label": "% of the true class", "shrink": 0.7},
-        rasterized=len(names) > LABELED,
+def _matrix(axes: Axes, found: Confusion) -> None:
+    """Draw the matrix, with its numbers where they fit and its color bar below."""
+    many = len(found.names)
+    scale = Normalize(0, 100)
+    axes.pcolormesh(found.ours, cmap="Blues", norm=scale, rasterized=many > LABELED).set_gid(
+        "matrix"
     )
+    for true, taken in np.argwhere(found.ours >= 0.5) if many <= ANNOTATED else ():
+        value = found.ours[true, taken]
+        ink = "white" if value > 60 else INK
+        axes.text(
+            taken + 0.5,
+            true + 0.5,
+            f"{value:.0f}",
+            ha="center",
+            va="center",
+            fontsize=SMALL,
+            color=ink,
+        )
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.spines[:].set_visible(False)
     axes.set(xlabel="Predicted", ylabel="True")
-    _class_ticks(axes, names)
+    _class_ticks(axes, found.names)
+    bar = axes.figure.colorbar(
+        ScalarMappable(scale, "Blues"), ax=axes, location="bottom", shrink=0.7, aspect=30
+    )
+    bar.set_label("Share of the true class (%)")
+    bar.outline.set_visible(False)
 
 
 def _class_ticks(axes: Axes, names: Sequence[str]) -> None:
     """Name the classes of a matrix; of many give the number of every tenth or so."""
     if len(names) <= LABELED:
-        ticks = np.arange(len(names)) + 0.5
-        labels = [shorten(name, 18) for name in names]
+        ticks, labels = np.arange(len(names)) + 0.5, [wrapped(name) for name in names]
     else:
         step = -(-len(names) // 60) * 10
         numbers = [1, *range(step, len(names) + 1, step)]
         ticks, labels = np.array(numbers) - 0.5, [str(number) for number in numbers]
-    size = 7 if len(names) <= 20 or len(names) > LABELED else 5
-    axes.set_xticks(ticks, labels, rotation=0 if len(names) > LABELED else 90, fontsize=size)
-    axes.set_yticks(ticks, labels, rotation=0, fontsize=size)
+    axes.set_xticks(ticks, labels, rotation=0 if len(names) > LABELED else 90, fontsize=SMALL)
+    axes.set_yticks(ticks, labels, rotation=0, fontsize=SMALL)
 
 
-def _pairs(
-    axes: Axes,
-    inputs: Inputs,
-    shares: tuple[Floats, Floats | None],
-    names: Sequence[str],
-    pairs: Sequence[tuple[int, int]],
-) -> None:
+def _pairs(axes: Axes, inputs: Inputs, found: Confusion, pairs: Sequence[tuple[int, int]]) -> None:
     """List pairs of classes: how often ours, and the baseline, takes the one for the other."""
-    ours, theirs = shares
     places = -np.arange(len(pairs))
     label = variant_title(inputs.choice["variant"])
-    axes.barh(places, [ours[pair] for pair in pairs], color=BLUE, height=0.6, label=label)
-    if theirs is not None:
-        points = [theirs[pair] for pair in pairs]
+    values = [found.ours[pair] for pair in pairs]
+    axes.barh(places, values, color=BLUE, height=0.3, label=label)
+    if found.theirs is not None:
+        points = [found.theirs[pair] for pair in pairs]
         label = variant_title(inputs.choice["baseline"])
         axes.scatter(points, places, color=RED, marker="D", s=18, label=label, zorder=3, **OUTLINE)
-    labels = [
-        f"{shorten(names[true], 16)} {ARROW} {shorten(names[taken], 16)}" for true, taken in pairs
-    ]
-    axes.set_yticks(places, labels, fontsize=7)
-    axes.set(xlabel="% of the true class", ylim=(0.6 - max(len(pairs), PAIRS // 2), 0.6))
+    for place, (true, taken) in zip(places, pairs, strict=True):
+        text = f"{found.names[true]} {ARROW} {found.names[taken]}"
+        axes.text(0.01, place + 0.22, text, fontsize=SMALL, transform=axes.get_yaxis_transform())
+    axes.set_yticks([])
+    axes.set(xlabel="Share of the true class (%)", ylim=(0.5 - max(len(pairs), PAIRS), 0.9))
+    axes.set_xlim(left=0)
     grid_lines(axes)
+
+
+# --- both heads ------------------------------------------------------------------------
 
 
 def heads(inputs: Inputs) -> Figure:
     """Draw each class's accuracy by the coarse head, the fine head and their fusion (Eq. 14)."""
-    found = inputs.require(inputs.cell("variant"), "heads")
-    if "coarse" not in found[0].metrics["last"]:
-        raise ValueError(
-            f"figure 'heads': {inputs.cell()} has no coarse and fine head; "
-            "let figures.variant be a dual-head network and figures.stream one modality"
-        )
-    series = {head: class_accuracies(inputs, found, head) for head in ("coarse", "fine", "fusion")}
-    difference = (series["fine"] - series["coarse"]).to_numpy()
+    names, series = head_accuracies(inputs)
+    difference = series["fine"] - series["coarse"]
     shown = extremes(difference)
-    names = series["fusion"].index.to_numpy()[shown]
-    figure = new_figure(1.0 + 0.17 * len(shown))
+    figure = new_figure(1.0 + 0.19 * len(shown))
     axes = figure.subplots()
     places = np.arange(len(shown))
-    coarse, fine = (series[head].to_numpy()[shown] for head in ("coarse", "fine"))
-    axes.hlines(places, coarse, fine, color=PALE, linewidth=2.5, zorder=1)
-    for head, marker, color in (("coarse", "s", RED), ("fine", "^", BLUE), ("fusion", "o", GREEN)):
+    axes.hlines(
+        places, series["coarse"][shown], series["fine"][shown], color=PALE, linewidth=2.5, zorder=1
+    )
+    for head, (marker, color) in HEADS.items():
         filled = "none" if head == "fusion" else color
-        values = series[head].to_numpy()[shown]
         axes.scatter(
-            values,
+            series[head][shown],
             places,
             marker=marker,
             s=20,
@@ -226,7 +284,7 @@ def heads(inputs: Inputs) -> Figure:
             label=head,
             zorder=2,
         )
-    axes.set_yticks(places, [shorten(name) for name in names])
+    axes.set_yticks(places, [wrapped(names[index]) for index in shown])
     axes.set(
         xlabel="Accuracy (%); classes sorted by fine less coarse", ylim=(-0.7, len(shown) - 0.3)
     )
@@ -234,3 +292,25 @@ def heads(inputs: Inputs) -> Figure:
     grid_lines(axes)
     figure.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+def head_accuracies(inputs: Inputs) -> tuple[Sequence[str], Mapping[str, Floats]]:
+    """Return the classes with test samples, and each head's accuracy on them, mean over seeds.
+
+    Raises:
+        ValueError: if the network shown has one head, or the stream is an ensemble.
+    """
+    found = inputs.require(inputs.cell("variant"), "heads")
+    if "coarse" not in found[0].metrics["last"]:
+        raise ValueError(
+            f"figure 'heads': {inputs.cell()} has no coarse and fine head; "
+            "let figures.variant be a dual-head network and figures.stream one modality"
+        )
+    scores = {head: inputs.scores(inputs.cell("variant"), "heads", head) for head in HEADS}
+    series = {
+        head: np.mean([class_accuracy(one.values, one.labels) for one in seeds], axis=0)
+        for head, seeds in scores.items()
+    }
+    there = ~np.isnan(series["fusion"])
+    names = np.array(scores["fusion"][0].class_names)[there].tolist()
+    return names, {head: values[there] for head, values in series.items()}

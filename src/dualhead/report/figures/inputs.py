@@ -1,4 +1,4 @@
-"""What a figure reads: the cells that params.yaml's `figures` names, and their runs."""
+"""Inputs of a figure: the cells that params.yaml's `figures` names, and their results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from dualhead.params import Settings
 from dualhead.report.results import Cell, Result, addresses, cells, read_result_scores, read_results
@@ -49,36 +48,28 @@ class Inputs(NamedTuple):
             )
         return found
 
-    def scores(self, cell: Cell, figure: str) -> list[Scores]:
-        """Return the fused scores of each seed of a cell, at the last epoch."""
-        return [read_result_scores(self.results, result) for result in self.require(cell, figure)]
+    def scores(self, cell: Cell, figure: str, head: str = "fusion") -> list[Scores]:
+        """Return one head's scores of each seed of a cell, at the last epoch."""
+        found = self.require(cell, figure)
+        return [read_result_scores(self.results, result, head=head) for result in found]
 
     def benchmark_cells(self) -> list[Cell]:
         """Return all cells of the figures' benchmark, in the tables' order."""
         return [cell for cell in cells(self.grid) if cell.benchmark == self.choice["benchmark"]]
 
+    def config(self) -> Settings:
+        """Return the settings of one run of the figures' benchmark, the variant's if it has any."""
+        runs = [
+            run
+            for run in self.grid["runs"].values()
+            if run["benchmark"] == self.choice["benchmark"]
+        ]
+        own = [run for run in runs if run["variant"] == self.choice["variant"]]
+        return dict((own or runs)[0])
+
     def store(self) -> Path:
         """Return the store of the figures' benchmark."""
-        benchmark = self.choice["benchmark"]
-        runs = self.grid["runs"].values()
-        name = next(run["store"] for run in runs if run["benchmark"] == benchmark)
-        return self.stores / f"{name}.h5"
-
-
-def class_accuracies(inputs: Inputs, found: list[Result], head: str) -> pd.Series:
-    """Return class name -> accuracy of one head at the last epoch, mean over seeds, in percent."""
-    frames = []
-    for result in found:
-        frame = pd.read_csv(inputs.results / result.address / "classes.csv")
-        chosen = (frame["selection"] == "last") & (frame["head"] == head)
-        frames.append(frame[chosen & (frame["score"] == result.fusion)])
-    everything = pd.concat(frames)
-    return (
-        everything.groupby("class")
-        .agg(name=("name", "first"), accuracy=("accuracy", "mean"))
-        .set_index("name")["accuracy"]
-        .dropna()
-    )
+        return self.stores / f"{self.config()['store']}.h5"
 
 
 def extremes(values: Floats) -> npt.NDArray[np.int64]:

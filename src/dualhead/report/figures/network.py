@@ -1,4 +1,4 @@
-"""The network as it is really built, from a run's settings (the paper's Figures 2, 3 and 4)."""
+"""Figure of the network as it is built, from a run's settings (the paper's Figures 2, 3 and 4)."""
 
 from __future__ import annotations
 
@@ -65,21 +65,16 @@ def _overview(axes: Axes, settings: Settings) -> None:
     _flow(axes, [(split, FINE), (first, FINE), (third, FINE), (end, FINE)])
     _flow(axes, [(split, COARSE), (second, COARSE), (fourth, COARSE), (end, COARSE)])
     _cross_attention(axes, model, (first, second, third, fourth))
-    _outputs(axes, end)
+    _outputs(axes, end, settings["evaluate"]["fusion_weight"])
 
 
-def _outputs(axes: Axes, end: float) -> None:
+def _outputs(axes: Axes, end: float, weight: float) -> None:
     for height, color in ((FINE, BLUE), (COARSE, RED)):
         _box(axes, (end, height), "pool, linear,\nsoftmax", color)
-    axes.annotate(
-        r"$s = \mu\, s_\mathrm{coar} + (1-\mu)\, s_\mathrm{fine}$",
-        (end + BOX[0] / 2, MIDDLE),
-        ha="right",
-        va="center",
-        fontsize=8,
-    )
-    _arrow(axes, (end, FINE - BOX[1] / 2), (end, MIDDLE + 0.12))
-    _arrow(axes, (end, COARSE + BOX[1] / 2), (end, MIDDLE - 0.12))
+    text = f"{weight:g}{X}coarse\n+ {1 - weight:g}{X}fine"
+    axes.text(end, MIDDLE, text, ha="center", va="center", fontsize=7.5)
+    _arrow(axes, (end, FINE - BOX[1] / 2), (end, MIDDLE + 0.15))
+    _arrow(axes, (end, COARSE + BOX[1] / 2), (end, MIDDLE - 0.15))
 
 
 def _cross_attention(axes: Axes, model: Settings, places: Sequence[float]) -> None:
@@ -182,12 +177,12 @@ def _attention(axes: Axes, model: Settings) -> None:
             _box(axes, (place, height), text, color, (0.56, 0.36))
         for begin, end in ((4.42, 4.55), (5.11, 5.27), (5.83, 5.94)):
             _arrow(axes, (begin, height), (end, height))
-        features = rf"x_\mathrm{{{target[:4]}}}"
+        features = rf"x_\mathrm{{{target}}}"
         formula = (
             rf"$\hat{{{features[0]}}}{features[1:]} = (1 + \theta_\mathrm{{{name}}})\, {features}$"
         )
         note = "not used" if kind == "none" else formula
-        axes.text(5.2, height - 0.34, note, ha="center", va="center", fontsize=8.5)
+        axes.text(5.2, height - 0.34, note, ha="center", va="center", fontsize=10.5)
 
 
 # --- shapes ----------------------------------------------------------------------------

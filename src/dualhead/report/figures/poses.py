@@ -1,30 +1,61 @@
-"""Skeletons of one recording over time, drawn side by side."""
+"""Skeletons of one recording over time, as the network gets them, drawn side by side."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 
 from dualhead.data.store import Store
 from dualhead.layout import SkeletonLayout
-from dualhead.report.figures.style import GRAY, INK
+from dualhead.params import Settings
+from dualhead.report.figures.style import GRAY, INK, SMALL
 
-POSES = (4, 12)  # fewest and most that are drawn of each recording, evenly over its frames
+POSES = (4, 10)  # fewest and most that are drawn of each recording, evenly over its frames
 ROW_SHAPE = 6.0  # width of a row of poses by its height
+WEIGHT_COLORS = "viridis_r"
 DOT = 2.2  # area of a joint, in points squared
 Points = npt.NDArray[np.float32]
+
+
+class Seen(NamedTuple):
+    """The part of a recording that a network gets."""
+
+    joints: Points  # (C, T, V, M): its own frames, without what only fills up the input
+    present: npt.NDArray[np.bool_]  # (M,), which body slots are not empty
+
+
+def seen_by(config: Settings, store: Store, name: str) -> Seen:
+    """Return the frames and bodies of a recording that a run's network gets.
+
+    Where the input takes a recording's first frames, later ones are left out; where it samples them,
+    all are there.
+
+    Args:
+        config: the run's settings.
+        store: that holds the recording.
+        name: of the recording.
+    """
+    position = store.position(name)
+    frames = max(int(store.num_frames[position]), 1)
+    if config["input"]["resample"] == "none":
+        frames = min(frames, int(config["input"]["num_frames"]))
+    joints = store.padded(position, frames)[..., : config["max_bodies"]]
+    return Seen(joints, np.asarray(joints.any(axis=(0, 1, 2))))
 
 
 def draw_poses(
     axes: Axes,
     store: Store,
     name: str,
+    seen: Seen,
     *,
     weights: Points | None = None,
-    colors: ScalarMappable | None = None,
+    scale: Normalize | None = None,
 ) -> None:
     """Draw a recording's poses, evenly over its frames, with frame numbers and a title.
 
@@ -32,38 +63,38 @@ def draw_poses(
         axes: to draw on; its own axes disappear.
         store: that holds the recording.
         name: of the recording.
+        seen: what the network gets of it.
         weights: (M, V), what each joint's color and size say; None leaves them plain.
-        colors: from weights to colors.
+        scale: from weights to the range of `WEIGHT_COLORS`.
     """
-    position = store.position(name)
-    frames = max(int(store.num_frames[position]), 1)
-    joints = store.padded(position, frames)  # (C, T, V, M)
-    seen = _seen(joints, store.layout)  # (T, V, M)
+    joints, frames = seen.joints, seen.joints.shape[1]
+    visible = _visible(joints, store.layout)  # (T, V, M)
     across, up = project(joints, store.layout)
     across = across - across[:, store.layout.center, :1][:, None]
-    left, right = _extent(across[seen])
-    bottom, top = _extent(up[seen])
+    left, right = _extent(across[visible])
+    bottom, top = _extent(up[visible])
     across = across - (left + right) / 2
     height = top - bottom
     width = 1.08 * max(right - left, height / 6, 1e-3)
     count = int(np.clip(ROW_SHAPE * height / width, *POSES))
     times = np.linspace(0, frames - 1, min(count, frames)).round().astype(int)
-    first = int(seen.any(axis=(0, 1)).argmax())
+    first = int(seen.present.argmax())
     for place, time in enumerate(times):
-        for body in np.flatnonzero(seen[time].any(axis=0)):
+        for body in np.flatnonzero(visible[time].any(axis=0)):
             pose = np.stack([across[time, :, body] + place * width, up[time, :, body]], axis=-1)
             color = INK if body == first else GRAY
-            _draw_pose(axes, pose, seen[time, :, body], store.layout, color)
-            if weights is not None and colors is not None:
-                _draw_weights(axes, pose, seen[time, :, body], weights[body], colors)
+            _draw_pose(axes, pose, visible[time, :, body], store.layout, color)
+            if weights is not None and scale is not None:
+                _draw_weights(axes, pose, visible[time, :, body], weights[body], scale)
         below = bottom - 0.06 * height
-        axes.text(place * width, below, f"{time}", ha="center", va="top", fontsize=6.5, color=GRAY)
+        number = f"{time}"
+        axes.text(place * width, below, number, ha="center", va="top", fontsize=SMALL, color=INK)
     axes.set_aspect("equal")
     axes.set_xlim(-0.55 * width, (len(times) - 0.45) * width)
     axes.set_anchor("W")
     axes.axis("off")
-    action = store.class_names[int(store.labels[position])]
-    axes.set_title(f"{action}   ({name})", loc="left", fontsize=8.5)
+    action = store.class_names[int(store.labels[store.position(name)])]
+    axes.set_title(f"{action} ({name})", loc="left", fontsize=8.5)
 
 
 def _extent(values: Points) -> tuple[float, float]:
@@ -99,8 +130,8 @@ def _main_axis(joints: Points, bone: tuple[int, int]) -> tuple[int, float]:
     return axis, 1.0 if vector[axis] >= 0 else -1.0
 
 
-def _seen(joints: Points, layout: SkeletonLayout) -> npt.NDArray[np.bool_]:
-    """Return which joints (T, V, M) were seen, of (C, T, V, M).
+def _visible(joints: Points, layout: SkeletonLayout) -> npt.NDArray[np.bool_]:
+    """Return which joints (T, V, M) were seen by the sensor, of (C, T, V, M).
 
     A body that is not in a frame is 0 everywhere in it; an image's joint of confidence 0 was not
     seen.
@@ -124,9 +155,16 @@ def _draw_weights(
     pose: Points,
     visible: npt.NDArray[np.bool_],
     weights: Points,
-    colors: ScalarMappable,
+    scale: Normalize,
 ) -> None:
     """Draw each joint the larger, and in a color the farther along, the more it weighs."""
-    shares = np.asarray(colors.norm(weights[visible]))
-    shades = colors.to_rgba(weights[visible])
-    axes.scatter(pose[visible, 0], pose[visible, 1], s=DOT * (1 + 5 * shares), c=shades, zorder=4)
+    shares = np.asarray(scale(weights[visible]))
+    axes.scatter(
+        pose[visible, 0],
+        pose[visible, 1],
+        s=DOT * (1 + 5 * shares),
+        c=weights[visible],
+        cmap=WEIGHT_COLORS,
+        norm=scale,
+        zorder=4,
+    ).set_gid("weights")

@@ -1,4 +1,4 @@
-"""Skeletons over time with both networks' scores (the paper's Figures 1 and 6)."""
+"""Figure of skeletons over time with both networks' scores (the paper's Figures 1 and 6)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from dualhead.data.store import Store
 from dualhead.report.figures.inputs import Inputs
-from dualhead.report.figures.poses import draw_poses
-from dualhead.report.figures.style import BLUE, RED, new_figure, shorten
+from dualhead.report.figures.poses import draw_poses, seen_by
+from dualhead.report.figures.style import BLUE, RED, SMALL, new_figure, wrapped
 from dualhead.report.titles import variant_title
 from dualhead.runs.scores import Scores, softmax
 
@@ -32,16 +32,16 @@ class Shown(NamedTuple):
 def strips(inputs: Inputs) -> Figure:
     """Draw recordings on which ours is surer than the baseline, with both networks' scores."""
     with Store(inputs.store()) as store:
-        shown = _choose(inputs)
-        figure = new_figure(1.25 * len(shown) + 0.1)
-        rows = figure.subplots(len(shown), 2, width_ratios=(2.6, 1), squeeze=False)
+        shown = compared(inputs)
+        figure = new_figure(1.3 * len(shown) + 0.1)
+        rows = figure.subplots(len(shown), 2, width_ratios=(2.2, 1), squeeze=False)
         for (left, right), sample in zip(rows, shown, strict=True):
-            draw_poses(left, store, sample.name)
+            draw_poses(left, store, sample.name, seen_by(inputs.config(), store, sample.name))
             _draw_scores(right, sample, store.class_names)
     return figure
 
 
-def _choose(inputs: Inputs) -> list[Shown]:
+def compared(inputs: Inputs) -> list[Shown]:
     """Return the samples on which the label's score gains most, of different classes."""
     ours = _probabilities(inputs.scores(inputs.cell("variant"), "strips")[0])
     baseline = inputs.cell("baseline")
@@ -101,9 +101,10 @@ def _draw_scores(axes: Axes, sample: Shown, names: list[str]) -> None:
         ):
             place = len(titles) - 1 - row + offset
             axes.barh(place, value, 0.36, color=color, hatch=hatch, edgecolor="white", linewidth=0)
-            axes.text(value + 0.02, place, f"{value:.2f}", va="center", fontsize=7)
+            axes.text(value + 0.02, place, f"{value:.2f}", va="center", fontsize=SMALL)
     axes.set_yticks(range(len(titles)), titles[::-1])
-    axes.set(xlim=(0, 1.18), xticks=[0, 0.5, 1])
-    axes.set_title(f"true: {shorten(names[sample.label], 26)}", color=BLUE, fontsize=8, loc="left")
-    wrong = f"confused: {shorten(names[sample.confused], 26)}"
+    axes.set(xlim=(0, 1.22), xticks=[0, 0.5, 1])
+    right = wrapped(f"true: {names[sample.label]}")
+    axes.set_title(right, color=BLUE, fontsize=8, loc="left")
+    wrong = wrapped(f"confused: {names[sample.confused]}")
     axes.set_xlabel(wrong, color=RED, fontsize=8, loc="left")

@@ -1,9 +1,10 @@
-"""How every figure looks: one type face, colors that differ in hue and in gray, vector files."""
+"""The look of every figure: one type face, colors that differ in hue and in gray, vector files."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from textwrap import wrap
 from typing import Final
 
 import matplotlib as mpl
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure
 from dualhead.files import replacing
 from dualhead.params import Settings
 
-WIDTH: Final = 6.7  # inches: the text width of the report
+WIDTH: Final = 6.69  # inches: the text width of the report, 17 cm
+SMALL: Final = 7.5  # points: no type is smaller than 7 on the page
 BLUE: Final = "#0072B2"  # Okabe and Ito's colors; dark to light: blue, red, green, orange, sky
 RED: Final = "#D55E00"
 GREEN: Final = "#009E73"
@@ -84,6 +86,6 @@ def save(figure: Figure, pdf: Path, svg: Path) -> None:
             figure.savefig(temporary, format=form, metadata=dates[form])
 
 
-def shorten(text: str, length: int = 30) -> str:
-    """Return a class name that fits beside an axis."""
-    return text if len(text) <= length else f"{text[: length - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+def wrapped(text: str, length: int = 34) -> str:
+    """Return a class name that fits beside an axis, whole, in as many lines as it takes."""
+    return "\n".join(wrap(text, length)) or text

@@ -1,4 +1,4 @@
-"""Curves of training, and what choosing the epoch on the test set is worth."""
+"""Figures of trainings: their curves, and what choosing the epoch on the test set is worth."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from dualhead.params import MODALITY_NAMES
 from dualhead.report.figures.inputs import Inputs
 from dualhead.report.figures.style import BLUE, GRAY, INK, LINES, PALE, RED, grid_lines, new_figure
-from dualhead.report.results import Cell, cells, read_results
-from dualhead.report.titles import SELECTIONS, stream_title, variant_title
+from dualhead.report.results import Cell, cells, read_history, read_results
+from dualhead.report.titles import (
+    SELECTIONS,
+    benchmark_title,
+    stream_title,
+    variant_title,
+)
 
 PANELS = {
-    "loss": "Training loss",
+    "head_loss": "Training loss of a head",
     "train_top1": "Training top-1 (%)",
     "test_fusion_top1": "Test top-1 (%)",
 }
-
-
 SELECTION_MARKS = {
     "last": (BLUE, "o", 20),
     "best_on_test": (RED, "D", 18),
@@ -31,57 +34,63 @@ SELECTION_MARKS = {
 
 def curves(inputs: Inputs) -> Figure:
     """Draw loss, training and test accuracy of each modality, and of the baseline."""
-    wanted = [cell for cell in inputs.benchmark_cells() if _is_shown(inputs, cell)]
-    histories = {cell: _histories(inputs, cell) for cell in _with_members(inputs, wanted)}
-    histories = {cell: runs for cell, runs in histories.items() if runs}
-    if not histories:
-        raise ValueError(f"figure 'curves': no history.csv of {[str(cell) for cell in wanted]} yet")
-    figure = new_figure(2.6)
+    found = histories(inputs)
+    figure = new_figure(2.75)
     for axes, (column, title) in zip(figure.subplots(1, 3), PANELS.items(), strict=True):
-        for (cell, runs), (color, dash) in zip(histories.items(), LINES, strict=False):
+        for (cell, runs), (color, dash) in zip(found.items(), LINES, strict=False):
             _line(axes, runs, column, color=color, dash=dash, label=_title(cell))
-        _drops(axes, next(iter(histories.values()))[0])
+        _drops(axes, next(iter(found.values()))[0])
         axes.set(xlabel="Epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         grid_lines(axes, "y")
-    figure.axes[0].set_yscale("log")
-    figure.axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    figure.axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    figure.axes[0].yaxis.set_minor_formatter(NullFormatter())
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    loss = figure.axes[0]
+    loss.set_yscale("log")
+    loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    loss.yaxis.set_minor_formatter(NullFormatter())
+    handles, labels = loss.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 
-def _is_shown(inputs: Inputs, cell: Cell) -> bool:
-    return cell.variant in (inputs.choice["variant"], inputs.choice["baseline"])
+def histories(inputs: Inputs) -> dict[Cell, list[pd.DataFrame]]:
+    """Return every seed's history of each modality of the variant, then of the baseline.
 
+    `head_loss` is the mean cross entropy of a network's heads: `loss`, which is trained on, may be
+    their sum, and a network of one head has half as much of it.
 
-def _with_members(inputs: Inputs, wanted: list[Cell]) -> list[Cell]:
-    """Return the single-modality cells behind the wanted ones, once each, ours first."""
-    streams = {
-        (run["variant"], run["modality"])
-        for run in inputs.grid["runs"].values()
-        if run["benchmark"] == inputs.choice["benchmark"]
-    }
-    variants = dict.fromkeys(cell.variant for cell in wanted)
-    ordered = sorted(variants, key=lambda variant: variant != inputs.choice["variant"])
-    return [
-        Cell(inputs.choice["benchmark"], variant, modality)
-        for variant in ordered
+    Raises:
+        ValueError: if no run has been made.
+    """
+    choice = inputs.choice
+    asked = {cell.variant for cell in inputs.benchmark_cells()}
+    variants = [name for name in (choice["variant"], choice["baseline"]) if name in asked]
+    wanted = [
+        Cell(choice["benchmark"], variant, modality)
+        for variant in dict.fromkeys(variants)
         for modality in MODALITY_NAMES
-        if (variant, modality) in streams
     ]
+    found = {cell: _histories(inputs, cell) for cell in wanted}
+    found = {cell: runs for cell, runs in found.items() if runs}
+    if not found:
+        raise ValueError(f"figure 'curves': no history.csv of {[str(cell) for cell in wanted]} yet")
+    return found
 
 
 def _histories(inputs: Inputs, cell: Cell) -> list[pd.DataFrame]:
     """Return the history of every seed that exists."""
-    paths = [
-        inputs.results / "runs" / run / "history.csv"
+    runs = [
+        run
         for run, settings in inputs.grid["runs"].items()
         if (settings["benchmark"], settings["variant"], settings["modality"]) == cell
     ]
-    return [pd.read_csv(path) for path in paths if path.is_file()]
+    read = [read_history(inputs.results, run) for run in runs]
+    return [frame.assign(head_loss=_head_loss(frame)) for frame in read if frame is not None]
+
+
+def _head_loss(history: pd.DataFrame) -> pd.Series:
+    heads = [name for name in history if str(name).startswith("loss_")]
+    return history[heads].mean(axis=1) if heads else history["loss"]
 
 
 def _title(cell: Cell) -> str:
@@ -110,9 +119,7 @@ def _drops(axes: Axes, history: pd.DataFrame) -> None:
 
 def selection(inputs: Inputs) -> Figure:
     """Draw what each cell gains if the epoch is chosen on the test set, or on held-out subjects."""
-    rows = _selection_gains(inputs)
-    if not rows:
-        raise ValueError("figure 'selection': missing every run that the tables ask for")
+    rows = selection_gains(inputs)
     figure = new_figure(0.8 + 0.19 * len(rows))
     axes = figure.subplots()
     places = np.arange(len(rows))[::-1]
@@ -125,12 +132,11 @@ def selection(inputs: Inputs) -> Figure:
                 gains[which], places, color=color, marker=marker, s=size, label=label, zorder=3
             )
     axes.axvline(gains["best_on_test"].mean(), color=GRAY, linestyle="--", linewidth=0.8)
-    axes.set_yticks(
-        places, [f"{cell.benchmark}, {_title(cell)}".replace("_", " ") for cell in rows]
-    )
+    several = len({cell.benchmark for cell in rows}) > 1
+    names = [f"{benchmark_title(inputs.grid, cell.benchmark)}, " * several for cell in rows]
+    axes.set_yticks(places, [name + _title(cell) for name, cell in zip(names, rows, strict=True)])
     axes.set(
-        xlabel="Test accuracy gained over the last epoch (points); dashed: the mean of "
-        "looking at the test set",
+        xlabel="Test accuracy gained over the last epoch (points)",
         ylim=(-0.7, len(rows) - 0.3),
     )
     grid_lines(axes)
@@ -138,8 +144,12 @@ def selection(inputs: Inputs) -> Figure:
     return figure
 
 
-def _selection_gains(inputs: Inputs) -> dict[Cell, dict[str, float]]:
-    """Return what each selection gains over the last epoch, in points; nan where there is none."""
+def selection_gains(inputs: Inputs) -> dict[Cell, dict[str, float]]:
+    """Return what each selection gains over the last epoch, in points; nan where there is none.
+
+    Raises:
+        ValueError: if no run has been made.
+    """
     gains = {}
     for cell in cells(inputs.grid):
         if found := read_results(inputs.grid, inputs.results, cell):
@@ -148,4 +158,6 @@ def _selection_gains(inputs: Inputs) -> dict[Cell, dict[str, float]]:
                 for which in SELECTIONS
             }
             gains[cell] = {which: value - mean["last"] for which, value in mean.items()}
+    if not gains:
+        raise ValueError("figure 'selection': missing every run that the tables ask for")
     return gains
