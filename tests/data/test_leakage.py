@@ -53,9 +53,16 @@ def plant(path: Path, split: str, name: str, part: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ntu60", "ntu120"])
-def test_every_split_of_a_prepared_store_passes(kind, tmp_path):
-    with Store(ntu_store(tmp_path / "store.h5", kind)) as store:
+def test_every_split_of_a_prepared_store_passes_until_one_sample_is_moved(kind, tmp_path):
+    path = ntu_store(tmp_path / "store.h5", kind)
+    with Store(path) as store:
+        assert set(store.splits) == set(DATASETS[kind].splits)
         for split in store.splits:
+            refuse_overlap(store, split)
+        moved = {split: store.names[int(store.split(split)[1][0])] for split in store.splits}
+    for split, name in moved.items():
+        plant(path, split, name, 1)
+        with Store(path) as store, pytest.raises(ValueError, match=rf"split {split}"):
             refuse_overlap(store, split)
 
 

@@ -149,6 +149,9 @@ def test_heads_are_those_of_classes_csv(fake, drawn):
                         found[row["name"]].append(float(row["accuracy"]))
         expected = [np.mean(found[name]) for name in names]
         assert points(axes, head)[:, 0] == pytest.approx(expected, abs=1e-3)
+    ends = np.array([sorted(span[:, 0]) for span in axes.collections[0].get_segments()])
+    both = np.array([points(axes, head)[:, 0] for head in ("coarse", "fine")]).T
+    assert ends == pytest.approx(np.sort(both, axis=1))
 
 
 def test_the_confusion_matrix_and_its_pairs_are_counted_from_the_scores(fake, drawn):
@@ -266,6 +269,11 @@ def test_selections_gain_what_their_metrics_say(tmp_path):
                     assert points(axes, label)[row, 0] == pytest.approx(gain)
                     checked += 1
     assert checked == 10 + 3
+    assert not points(axes, "last epoch (ours)")[:, 0].any()
+    gains = points(axes, "best epoch on the test set")[:, 0]
+    spans = next(it for it in axes.collections if it.get_label()[0] == "_").get_segments()
+    assert [span[1, 0] for span in spans] == pytest.approx(gains)
+    assert axes.lines[0].get_xdata()[0] == pytest.approx(gains.mean())
 
 
 def test_the_network_is_drawn_with_the_runs_own_sizes(fake, drawn):

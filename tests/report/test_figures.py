@@ -3,11 +3,13 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
 from pypdf import PdfReader
 
 from dualhead.layout import LAYOUTS
-from dualhead.report.figures import FIGURES, available, draw
-from dualhead.report.figures.inputs import extremes
+from dualhead.report.figures import FIGURES, available, draw, figure
+from dualhead.report.figures.classes import _gain, class_gains
+from dualhead.report.figures.inputs import Inputs, extremes
 from dualhead.report.figures.poses import project
 from tests.builders import fake_results
 from tests.builders.fake_results import Fake, paper_params, synthetic_params
@@ -91,22 +93,55 @@ def test_figures_of_an_ensemble_leave_out_what_a_single_network_has(tmp_path):
     settings["figures"]["stream"] = "four_stream"
     fake = fake_results.build(tmp_path, settings)
     assert not {"heads", "parameters", "class_gain"} & set(available(fake.grid))
-    drawn(fake, "confusion", tmp_path)
+    matrix, *_ = figure("confusion", fake.grid, fake.results, fake.stores).axes
+    assert np.asarray(matrix.collections[0].get_array()).sum() == pytest.approx(600)  # 6 classes
 
 
 def test_many_classes_are_shown_by_both_ends(tmp_path):
     fake = fake_results.build(tmp_path, synthetic_params(), classes=60, num_test=240)
-    for name in ("class_gain", "heads", "confusion"):
-        drawn(fake, name, tmp_path)
+    found = class_gains(Inputs(fake.grid, fake.results, fake.stores))
+    (axes,) = figure("class_gain", fake.grid, fake.results, fake.stores).axes
+    gains = np.sort(found.gain)
+    assert [bar.get_width() for bar in axes.patches] == [*gains[:12], *gains[-12:]]
+    assert axes.texts[0].get_text() == "36 classes between not shown"
     values = np.random.default_rng(0).permutation(100).astype(float)
     assert [*range(12), *range(88, 100)] == values[extremes(values)].tolist()
 
 
 @pytest.mark.parametrize("kind", ["kinetics", "nw_ucla"])
-def test_strips_draw_every_skeleton(kind, tmp_path):
+def test_strips_draw_every_joint_and_bone_of_the_skeleton(kind, tmp_path):
     settings = synthetic_params()
     settings["datasets"]["synthetic"]["kind"] = kind
-    drawn(fake_results.build(tmp_path, settings), "strips", tmp_path)
+    fake = fake_results.build(tmp_path, settings)
+    layout = LAYOUTS[fake_results.LAYOUT_OF[kind]]
+    made = figure("strips", fake.grid, fake.results, fake.stores)
+    for axes in made.axes[::2]:
+        dots = [it for it in axes.collections if isinstance(it, PathCollection)]
+        bones = [it for it in axes.collections if isinstance(it, LineCollection)]
+        assert {len(it.get_offsets()) for it in dots} == {layout.num_joints}
+        assert {len(it.get_segments()) for it in bones} == {len(layout.edges)}
+        assert len(dots) == len(bones) == len(axes.texts) >= 4
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_every_class_interval_has_a_width_and_grows_with_the_spread_of_seeds(seeds):
+    right = np.ones((seeds, 20), bool)
+    gain, low, high = _gain(right, right)
+    assert (gain, -low) == pytest.approx((0, high))
+    assert 0 < high < 20
+    other = right.copy()
+    other[0, :10] = False
+    assert np.ptp(_gain(right, other)[1:]) > np.ptp(_gain(right, right)[1:])
+
+
+def test_a_class_interval_at_one_seed_is_agresti_and_mins():
+    """Their adjusted Wald interval for 20 pairs of which 5 changed one way and 2 the other."""
+    first, second = np.zeros((1, 20), bool), np.zeros((1, 20), bool)
+    first[0, :5] = second[0, 5:7] = True
+    middle, spread = (5.5 - 2.5) / 22, 8 / 22
+    margin = 1.96 * np.sqrt((spread - middle**2) / 22)
+    expected = 100 * np.array([3 / 20, middle - margin, middle + margin])
+    assert _gain(first, second) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("up", [1, 2])

@@ -40,9 +40,28 @@ def test_the_only_head_of_a_network_is_called_fusion():
     assert heads["fusion"].dtype == torch.float32
 
 
-def test_auto_takes_a_gpu_where_there_is_one():
-    expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert expected == choose_device("auto").type
+@pytest.mark.parametrize(
+    ("gpus", "name", "expected", "warned"),
+    [
+        (0, "auto", "cpu", True),
+        (0, "auto:1", "cpu", True),
+        (2, "auto", "cuda", False),
+        (2, "auto:1", "cuda:1", False),
+        (2, "cpu", "cpu", False),
+    ],
+)
+def test_auto_takes_a_gpu_where_there_is_one(gpus, name, expected, warned, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert choose_device(name) == torch.device(expected)
+    assert bool(capsys.readouterr().err) == warned
+
+
+def test_auto_takes_no_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match=r"auto:1 asked for, but torch sees 1 GPUs"):
+        choose_device("auto:1")
 
 
 def test_a_gpu_that_is_not_there_is_refused():
