@@ -146,11 +146,10 @@ def _refuse_incomplete(metrics: Settings, path: Path, keys: Iterable[str]) -> No
         kind = MEASURED[key]
         if not isinstance(metrics.get(key), (int, float) if kind is float else kind):
             raise ValueError(
-                f"{path}: expected {key} ({kind.__name__}), found {metrics.get(key)!r}; "
-                "delete its folder and rerun"
+                f"{path}: expected {key} ({kind.__name__}), found {metrics.get(key)!r}; {REMEDY}"
             )
     if "last" not in selections_of(metrics):
-        raise ValueError(f"{path}: no accuracies of the last epoch; delete its folder and rerun")
+        raise ValueError(f"{path}: no accuracies of the last epoch; {REMEDY}")
 
 
 def _named(identity: Mapping[str, str]) -> str:
@@ -235,8 +234,7 @@ def read_history(results: Path, run: str) -> pd.DataFrame | None:
     found = pd.read_csv(path)
     if missing := [name for name in HISTORY if name not in found]:
         raise ValueError(
-            f"{path}: expected the columns {', '.join(HISTORY)}, found no {missing[0]}; "
-            "delete its folder and rerun"
+            f"{path}: expected the columns {', '.join(HISTORY)}, found no {missing[0]}; {REMEDY}"
         )
     return found
 
