@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the suite itself runs on all cores
 
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+IS_SHARED = (SHARED / "golden").is_dir()
+NOT_SHARED = f"no golden files and real recordings at {SHARED}"
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +25,29 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Golden files and real recordings, which lie beside the repository and are never part of it."""
-    if not (SHARED / "golden").is_dir():
-        pytest.skip(f"no golden files and real recordings at {SHARED}")
+    if not IS_SHARED:
+        pytest.skip(NOT_SHARED)
     return SHARED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test of golden files or real recordings fail where these are there and it skips nevertheless."""
+    report = yield
+    if report.skipped and IS_SHARED and "shared" in getattr(item, "fixturenames", ()):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, although {SHARED} is there: {call.excinfo}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests of golden files and real recordings did not run."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(NOT_SHARED in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(f"{count} golden tests did not run: {NOT_SHARED}")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from math import isnan, nan
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from dualhead.report import statistics
 
@@ -226,6 +227,11 @@ def test_holm_is_worked_out_by_hand():
     assert isnan(found[1])
     assert found[2:] == pytest.approx([0.06, 0.06])  # 0.03 times 2; and not smaller than that
     assert all(isnan(value) for value in statistics.holm([nan, nan]))
+
+
+def test_holm_agrees_with_statsmodels(rng):
+    p_values = rng.random(9) ** 3
+    assert multipletests(p_values, method="holm")[1] == pytest.approx(statistics.holm(p_values))
 
 
 @pytest.mark.parametrize(("step", "std", "num_tests"), [(0.4, 0.21, 1), (0.4, 0.34, 3), (2, 2, 1)])

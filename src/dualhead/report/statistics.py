@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 Correct = npt.NDArray[np.bool_]
@@ -242,11 +241,14 @@ def _standard_error(std: float, variance: float, num_seeds: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values of one table after Holm's correction for their number; nan stays nan."""
+    """Return the p-values of one table after Holm's correction for their number; nan stays nan.
+
+    (statsmodels' takes 0.2 s a call, because it collects garbage each time.)
+    """
     corrected = np.array(p_values, dtype=float)
-    known = ~np.isnan(corrected)
-    if known.any():
-        corrected[known] = multipletests(corrected[known], method="holm")[1]
+    order = np.argsort(corrected)[: np.count_nonzero(~np.isnan(corrected))]
+    raised = corrected[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(raised), 1)
     return [float(value) for value in corrected]
 
 
