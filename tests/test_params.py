@@ -45,7 +45,7 @@ def test_twenty_runs_make_tables_1_to_3(paper):
 @pytest.mark.parametrize(
     ("protocol", "expected"),
     [
-        ("paper", (0.1, [40, 60], 80, "sum")),
+        ("paper", (0.1, [40, 60], 80, "mean")),
         ("authors", (0.05, [40, 60, 80], 120, "mean")),
     ],
 )

@@ -113,7 +113,11 @@ TRAIN: Final[Fields] = {
     "warmup_epochs": Field(whole(), "epochs in which the learning rate grows", 0),
     "momentum": Field(number(0, 1, below=True), "Nesterov momentum of SGD", 0.9),
     "weight_decay": Field(number(), "of every parameter", 0.0005),
-    "loss": Field(choice("sum", "mean"), "of the heads' cross entropies (lambda = 1)", "sum"),
+    "loss": Field(
+        choice("sum", "mean"),
+        "of the heads' cross entropies; mean: weighed by mu = 0.5 (Sec. 3.6), as in the authors' code",
+        "mean",
+    ),
     "precision": Field(choice("fp32", "tf32", "bf16"), "of products", "fp32"),
     "evaluate_every": Field(
         whole(1), "epochs between two looks at the test set, which choose nothing of ours", 1
