@@ -132,3 +132,11 @@ def test_a_process_that_is_killed_takes_the_others_with_it(rank, capfd):
     begun = time.monotonic()
     assert run_shared(partial(die, rank), ["cpu"] * 2, lambda: 0) != 0
     assert time.monotonic() - begun < 90
+
+
+def test_an_interface_that_is_not_there_is_one_line(monkeypatch, capfd):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nowhere0")
+    assert run_shared(partial(die, 5), ["cpu"] * 2, lambda: 0) == 1
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("process ")]
+    assert lines
+    assert all("GLOO_SOCKET_IFNAME names an interface that is not here" in line for line in lines)

@@ -103,7 +103,7 @@ def test_another_seed_ends_elsewhere(folder, config, unbroken):
     assert not torch.equal(ours["hidden.weight"], theirs["hidden.weight"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 @pytest.mark.parametrize("step", [1, 3, STEPS, STEPS + 2, 3 * STEPS])
 def test_a_training_asked_to_end_at_any_step_ends_in_the_same_bits(
     folder, config, unbroken, step, number
@@ -136,6 +136,18 @@ def test_the_second_signal_acts_as_it_always_did(folder, config):
         os.kill(os.getpid(), signal.SIGUSR1)
         assert stop() == signal.SIGUSR1
         assert handlers == {number: signal.getsignal(number) for number in handlers}
+
+
+def test_a_signal_that_is_ignored_stays_ignored(folder, config):
+    """As SIGHUP is under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requests() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop() == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def run_until(folder, config, step, number):

@@ -42,6 +42,17 @@ def _compute_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--trainings-per-gpu", type=int, default=1, help=text)
 
 
+def _let_threads_sleep() -> None:
+    """Let OpenMP's threads sleep where they wait for each other, unless the caller chose otherwise.
+
+    GNU OpenMP lets them spin, at each of the thousands of barriers of a training step; beside
+    another busy process they then take the cores from the thread that they wait for. OpenMP reads
+    this when torch is imported, and processes that share a training inherit it.
+    """
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
 def _claimed_device(options: argparse.Namespace) -> AbstractContextManager[str]:
     from dualhead.workspace.gpu import claim
 
@@ -64,6 +75,7 @@ def _train_options(command: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int | None:
+    _let_threads_sleep()
     from dualhead.locks import lock_one
     from dualhead.runs.train import train
 
@@ -115,6 +127,7 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    _let_threads_sleep()
     from dualhead.runs.evaluate import evaluate
 
     with _claimed_device(options) as device:
@@ -170,6 +183,7 @@ def _predict_options(command: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    _let_threads_sleep()
     from dualhead.runs.predict import predict
 
     with _claimed_device(options) as device:

@@ -27,6 +27,13 @@ from dualhead.runs.stopping import STOP_SIGNALS, Requested
 
 PATIENCE = timedelta(hours=2)  # the first process evaluates while the others wait
 SECONDS_BETWEEN_LOOKS = 0.2
+NETWORK = (
+    "the processes of this training cannot talk to each other: one of them has ended, the loopback "
+    "interface is down, or GLOO_SOCKET_IFNAME names an interface that is not here; unset it, or "
+    "train in one process (hardware.gpus_per_training: 1, `--gpus 1`)"
+)
+TRANSPORTS = ("gloo", "nccl")  # one of them is in an error of the way that the processes talk
+SHOWN = 200  # characters of such an error
 SECONDS_TO_FOLLOW = 10.0  # for the others, once one process has ended
 
 
@@ -143,6 +150,12 @@ def _wait(processes: Sequence[BaseProcess], asked: _Number, requested: Requested
     return code
 
 
+def _is_of_network(error: RuntimeError) -> bool:
+    """Return whether an error is of the way that the processes talk."""
+    words = str(error).lower()
+    return isinstance(error, distributed.DistError) or any(word in words for word in TRANSPORTS)
+
+
 def _run_one(
     work: Work, rank: int, devices: list[str], meeting: str, asked: _Number, parent: int
 ) -> None:
@@ -152,18 +165,18 @@ def _run_one(
     device = choose_device(devices[rank])
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group(
-        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        init_method=meeting,
-        rank=rank,
-        world_size=len(devices),
-        timeout=PATIENCE,
-    )
 
     def requested() -> int:
         return asked.value or (0 if os.getppid() == parent else signal.SIGTERM)
 
     try:
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+            init_method=meeting,
+            rank=rank,
+            world_size=len(devices),
+            timeout=PATIENCE,
+        )
         share = Share(rank, len(devices), distributed.group.WORLD)
         code = work(device=str(device), share=share, requested=requested)
     except KeyboardInterrupt:
@@ -171,5 +184,12 @@ def _run_one(
     except (ValueError, OSError) as error:
         print(f"process {rank + 1} of {len(devices)}: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # the others may be waiting for this one
+    except RuntimeError as error:
+        if not _is_of_network(error):
+            raise
+        reason = " ".join(str(error).split())[:SHOWN]
+        print(f"process {rank + 1} of {len(devices)}: {NETWORK} ({reason})", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)
     distributed.destroy_process_group()
     sys.exit(code)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import torch
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def device_name(device: torch.device, count: int) -> str:
@@ -23,29 +28,42 @@ def peak_memory(device: torch.device) -> float:
     """Return the most memory this process has held, in megabytes: of the GPU, or resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def git_commit() -> str:
-    """Return the commit of the code, marked if it was changed since; empty outside a repository."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-    ]
+def git_commit(package: Path = PACKAGE) -> str:
+    """Return the commit of the package, marked `-dirty` if the package was changed since.
+
+    Args:
+        package: the folder of the code. Empty is returned if no repository tracks it, as where it
+            is installed into an environment inside some other repository.
+    """
+    if not _git(package, "ls-files", "--", "."):
+        return ""
+    commit = _git(package, "describe", "--always", "--abbrev=12")
+    return f"{commit}-dirty" if _git(package, "status", "--porcelain", "--", ".") else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Return what git says in a folder, whatever repository GIT_* variables name; empty if it fails."""
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=plain)
     except (OSError, subprocess.CalledProcessError):
         return ""
+    return done.stdout.strip()
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result may depend on."""
+    """Return the versions of what a result may depend on."""
+    try:
+        own = {"dualhead": metadata.version("dualhead")}
+    except metadata.PackageNotFoundError:  # it runs from its sources
+        own = {}
     return {
+        **own,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,

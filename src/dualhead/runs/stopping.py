@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 Requested = Callable[[], int]
 """Returns the signal that asks to end, or 0."""
@@ -17,10 +17,15 @@ Requested = Callable[[], int]
 def stop_requests(told: Requested | None = None) -> Iterator[Requested]:
     """Yield a callable returning the first stop signal received, or 0; a second signal has its default effect.
 
+    A signal that is ignored stays so: under `nohup`, SIGHUP ends nothing.
+
     Args:
         told: the callable of another process, which receives the signals; this one then leaves them alone.
     """
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    before = {
+        number: kept for number, kept in handlers.items() if kept not in (signal.SIG_IGN, None)
+    }
     received: list[int] = []
 
     def restore() -> None:
@@ -37,7 +42,7 @@ def stop_requests(told: Requested | None = None) -> Iterator[Requested]:
     if told or threading.current_thread() is not threading.main_thread():
         yield told or first  # only the main thread may handle signals
         return
-    for number in STOP_SIGNALS:
+    for number in before:
         signal.signal(number, note)
     try:
         yield first

@@ -1,5 +1,8 @@
 """Training: one plain loop, which can be killed anywhere and ends in the same bits.
 
+The same bits need the same kind of processor and the same number of threads: with another, sums are added in another
+order. On a GPU, bits may differ from run to run.
+
 Everything that changes while it runs is in `state.Training`, and all of that is in the state file.
 """
 
@@ -81,7 +84,7 @@ def train(
         requested: says which signal asked to end; None notes this process's own signals.
 
     Returns:
-        0, or `REQUEUE` if SIGTERM or SIGUSR1 came and the state was saved.
+        0, or `REQUEUE` if SIGTERM, SIGUSR1 or SIGHUP came and the state was saved.
 
     Raises:
         ValueError: for a wrong store or state, a loss that is not finite, or too little memory.
