@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import gpu, loading, machine, network, preparation, results, storage, workflow
+from benchmarks import busy, gpu, loading, machine, network, preparation, results, storage, workflow
 from benchmarks.results import Findings, Report
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.timing import say
@@ -19,6 +19,7 @@ SECTIONS: Mapping[str, Callable[[Scale, Path], Findings]] = {
     "store": storage.measure,
     "loading": loading.measure,
     "network": network.measure,
+    "busy": busy.measure,
     "gpu": gpu.measure,
     "workflow": workflow.measure,
 }

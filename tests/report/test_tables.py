@@ -13,7 +13,7 @@ from dualhead import params
 from dualhead.grid import resolve
 from dualhead.report import statistics
 from dualhead.report.published import published_margin
-from dualhead.report.results import Cell, addresses
+from dualhead.report.results import Cell, addresses, read_history
 from dualhead.report.tables import build_table, curves, summary, write_summary, write_table
 from dualhead.report.text import latex_text, markdown_text, printed, show_tables, verdict_text
 from tests.builders import fake_results
@@ -560,3 +560,13 @@ def test_the_baseline_in_full_is_one_line_of_params(root, tmp_path, published):
     paper = frame.set_index(["row", "benchmark"])["paper"]
     assert paper["ms_g3d/two_stream", "ntu120_xset"] == 88.4
     assert "MS-G3D's author" in frame["note"].iloc[0]
+
+
+def test_an_edited_history_is_refused_and_kept(synthetic):
+    """Nobody is told to remove it: that would train the run again."""
+    run = addresses(synthetic.grid, Cell("synthetic_xsub", "dualhead", "joint"))["1"]
+    path = synthetic.results / run / "history.csv"
+    assert read_history(synthetic.results, run.removeprefix("runs/")) is not None
+    path.write_text(path.read_text().replace("1,", "2,", 1))
+    with pytest.raises(ValueError, match=r"history\.csv: damaged, edited.* restore it from a copy"):
+        read_history(synthetic.results, run.removeprefix("runs/"))

@@ -46,6 +46,7 @@ MEASURED = {
     "versions": dict,
 }
 """What a run's metrics.json says beside its accuracies; an ensemble's has `num_test` alone of these."""
+HISTORY_REMEDY = "restore it from a copy; without the file, `snakemake` would train the run again"
 SAME_ACCURACY = 1e-3  # points within which metrics.json and scores.h5 must agree
 
 
@@ -215,6 +216,7 @@ def read_result_attention(results: Path, result: Result) -> Attention:
     """
     path = results / result.address / "scores.h5"
     refuse_foreign(path, result.metrics)
+    check_beside(path, result.metrics, REMEDY)
     return read_attention(path)
 
 
@@ -226,15 +228,19 @@ def read_history(results: Path, run: str) -> pd.DataFrame | None:
         run: its address below runs/.
 
     Raises:
-        ValueError: if the file lacks a column.
+        ValueError: if the file lacks a column, or is not the one that the run's metrics name.
     """
     path = results / "runs" / run / "history.csv"
     if not path.is_file():
         return None
+    metrics = path.with_name("metrics.json")
+    if metrics.is_file():
+        check_beside(path, read_record(metrics, REMEDY), HISTORY_REMEDY)
     found = pd.read_csv(path)
     if missing := [name for name in HISTORY if name not in found]:
         raise ValueError(
-            f"{path}: expected the columns {', '.join(HISTORY)}, found no {missing[0]}; {REMEDY}"
+            f"{path}: expected the columns {', '.join(HISTORY)}, found no {missing[0]}; "
+            f"{HISTORY_REMEDY}"
         )
     return found
 

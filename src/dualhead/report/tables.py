@@ -27,6 +27,7 @@ from dualhead.report.results import (
     cells,
     check_result,
     read_correct,
+    read_history,
     read_results,
     refuse_other_samples,
 )
@@ -304,8 +305,7 @@ def curves(grid: Settings, results: Path) -> pd.DataFrame:
     """Return the history of every run that exists, one below the other, for `dvc plots`."""
     frames = []
     for run, settings in grid["runs"].items():
-        path = results / "runs" / run / "history.csv"
-        if path.is_file():
+        if (history := read_history(results, run)) is not None:
             names = {key: settings[key] for key in ("benchmark", "variant", "modality", "seed")}
-            frames.append(pd.read_csv(path).assign(run=run, **names))
+            frames.append(history.assign(run=run, **names))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
