@@ -101,14 +101,16 @@ def dump_yaml(content: Mapping[str, Any]) -> str:
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """Return a JSON file's mapping; ValueError says what is wrong with the file, and `remedy`."""
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         wrong = f"{path}:{error.lineno}: not valid JSON: {error.msg}"
         raise ValueError(f"{wrong}; {remedy}") from None
-    except (RecursionError, ValueError) as error:
-        reason = str(error).removeprefix(f"{path}: ") or "nested too deeply"
-        raise ValueError(f"{path}: {reason}; {remedy}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: not valid JSON: nested too deeply; {remedy}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON: {error}; {remedy}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a mapping, found {kind_of(content)}; {remedy}")
     return content
@@ -158,8 +160,8 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f"{self.source}:{mark.line + 1}" if mark else self.source
-            problem = " ".join(str(error.problem or error.context).split())
-            raise ValueError(f"{place}: not valid YAML: {problem}") from None
+            problem = ", ".join(part for part in (error.context, error.problem) if part)
+            raise ValueError(f"{place}: not valid YAML: {' '.join(problem.split())}") from None
         except yaml.YAMLError as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{self.source}: not valid YAML: {reason}") from None

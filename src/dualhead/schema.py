@@ -39,7 +39,10 @@ class Place:
         """Return `params.yaml:12: train.milestones[1]`."""
         name = ""
         for key in self.keys:
-            name += f"[{key}]" if isinstance(key, int) else f".{key}" if name else key
+            if isinstance(key, str) and re.fullmatch(r"[\w-]+", key):
+                name += f".{key}" if name else key
+            else:
+                name += f"[{shown(key)}]"
         return f"{self.source.place(self.keys)}: {name}" if name else self.source.place(self.keys)
 
     def refusal(self, expected: str, found: object) -> ValueError:
@@ -80,7 +83,7 @@ class Field:
 def shown(value: object) -> str:
     """Return a value as a refusal shows it, in at most about SHOWN characters."""
     if value is None:
-        return "nothing"
+        return "nothing (are all its lines commented out?)"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) and abs(value) > MOST * MOST:
@@ -123,7 +126,7 @@ def number(
     least: float = 0, most: float = MOST, *, above: bool = False, below: bool = False
 ) -> Kind:
     """Return numbers in a range, whose ends are left out where `above` and `below` say so."""
-    lower = f"above {least:g}" if above else f"{least:g} or more"
+    lower = f" above {least:g}" if above else f", {least:g} or more"
     upper = f", {'below' if below else 'at most'} {most:g}" if most < MOST else ""
     json: dict[str, Any] = {"type": "number"}
     json["exclusiveMinimum" if above else "minimum"] = least
@@ -135,7 +138,7 @@ def number(
         is_above = value > least if above else value >= least
         return is_above and (value < most if below else value <= most)
 
-    return kind(f"a number, {lower}{upper}", fits, json)
+    return kind(f"a number{lower}{upper}", fits, json)
 
 
 def choice(*words: str) -> Kind:
