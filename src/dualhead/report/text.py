@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -212,12 +213,12 @@ def markdown_text(frame: pd.DataFrame) -> str:
 
 def _note(frame: pd.DataFrame) -> list[str]:
     """Return the note below a table and a blank line before it; nothing if it has none."""
-    note = note_of(frame)
-    return ["", note.replace("*", r"\*")] if note else []
+    note = re.sub(r" @\w+", "", note_of(frame)).replace("*", r"\*")
+    return ["", note] if note else []
 
 
 def note_of(frame: pd.DataFrame) -> str:
-    """Return what is said below a table; a CSV that says nothing there is read as nan."""
+    """Return what is said below a table, with keys of references.bib as `@key`; a CSV without it is read as nan."""
     note = frame["note"].iloc[0]
     return note if isinstance(note, str) else ""
 
@@ -248,11 +249,16 @@ def latex_text(frame: pd.DataFrame) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}}",
-            *([rf"\par\smallskip {_escape(note_of(frame))}"] if note_of(frame) else []),
+            *_latex_note(note_of(frame)),
             r"\end{table*}",
             "",
         ]
     )
+
+
+def _latex_note(note: str) -> list[str]:
+    cited = re.sub(r" @(\w+)", r"~\\cite{\1}", _escape(note))
+    return [rf"\par\smallskip {cited}"] if note else []
 
 
 def _latex_header(columns: Sequence[Column]) -> list[str]:
