@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 FLOORS = (
-    ("params", "reading", "schema", "files", "progress", "locks", "arrays"),
+    ("params", "reading", "schema", "files", "hdf5", "progress", "locks", "arrays"),
     ("layout", "defaults", "checks", "grid"),
     ("data", "models"),
     ("runs", "workspace"),
@@ -16,7 +16,7 @@ FLOORS = (
 """The wings of the package (folders) and its ground (files), lowest first: what each file may import is its own wing
 and what lies on lower floors. Wings of one floor never meet; files of one floor may."""
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-ONLY = {"h5py": {"data/store", "runs/scores"}, "torch": {"models", "runs"}}
+ONLY = {"h5py": {"hdf5", "data/store", "runs/scores"}, "torch": {"models", "runs"}}
 """Where heavy packages may be imported."""
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dualhead"
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import LAYOUTS
 from dualhead.params import address
 from dualhead.runs.partition import check_store
+from tests.builders.edits import edited_store, make_older
 from tests.builders.tiny import tiny_config
 
 ROWS = 12  # of joints a body
@@ -47,7 +47,7 @@ def ntu_store(path: Path, kind: str = "ntu120", count: int = 24, **changes: obje
 
 def plant(path: Path, split: str, name: str, part: int) -> None:
     """Put one sample into another part of a split, as somebody with an editor could."""
-    with h5py.File(path, "r+") as file:
+    with edited_store(path) as file:
         names = file["names"].asstr()[:].tolist()
         file[f"splits/{split}"][names.index(name)] = part
 
@@ -95,7 +95,7 @@ def test_a_whole_setup_in_training_is_refused_by_the_name_of_a_sample(tmp_path):
 def test_testing_xset_on_the_xsub_samples_is_refused(tmp_path):
     """The authors' X-set configuration: it trains on X-set and tests on the files of X-sub."""
     path = ntu_store(tmp_path / "store.h5")
-    with h5py.File(path, "r+") as file:
+    with edited_store(path) as file:
         xset, xsub = file["splits/xset"][:], file["splits/xsub"][:]
         file["splits/xset"][:] = np.where(xsub == 0, 0, xset)
     with (
@@ -150,7 +150,7 @@ def test_a_training_refuses_another_number_of_bodies(tmp_path):
 
 def test_a_sample_id_that_stands_twice_is_refused(tmp_path):
     path = ntu_store(tmp_path / "store.h5")
-    with h5py.File(path, "r+") as file:
+    with edited_store(path) as file:
         first = file["names"].asstr()[0]
         file["names"][1] = first
     with pytest.raises(ValueError, match=rf"store\.h5: sample {first} is there twice"):
@@ -163,7 +163,7 @@ def test_the_same_content_under_two_names_is_found_and_where_it_leaks(tmp_path):
         assert same_content(store) == []
         train, test = store.split("xset")
         together = sorted([int(train[0]), int(test[0])])
-    with h5py.File(path, "r+") as file:
+    with edited_store(path) as file:
         rows = file["joints"]
         rows[together[1] * ROWS : (together[1] + 1) * ROWS] = rows[
             together[0] * ROWS : (together[0] + 1) * ROWS
@@ -181,7 +181,40 @@ def test_the_same_content_under_two_names_is_found_and_where_it_leaks(tmp_path):
 def test_recordings_without_anybody_are_not_each_others_copies(tmp_path):
     path = tmp_path / "store.h5"
     ntu_store(path)
-    with h5py.File(path, "r+") as file:
+    with edited_store(path) as file:
         file["body/length"][:2] = 0
     with Store(path) as store:
+        assert same_content(store) == []
+
+
+def test_older_stores_without_checksums_are_searched_too(tmp_path):
+    path = ntu_store(tmp_path / "store.h5")
+    with edited_store(path) as file:
+        file["joints"][3 * ROWS : 4 * ROWS] = file["joints"][:ROWS]
+        file["joints"][7 * ROWS : 8 * ROWS] = file["joints"][:ROWS]
+    with Store(path) as store:
+        assert same_content(store) == [[0, 3, 7]]
+    make_older(path)
+    with Store(path) as store:
+        assert store.checksums is None
+        assert same_content(store) == [[0, 3, 7]]
+
+
+def test_only_samples_of_one_checksum_are_read(tmp_path, monkeypatch):
+    path = ntu_store(tmp_path / "store.h5")
+    with edited_store(path) as file:
+        file["joints"][5 * ROWS : 6 * ROWS] = file["joints"][:ROWS]
+    with Store(path) as store:
+        read = []
+        monkeypatch.setattr(Store, "bodies", lambda self, place: read.append(place) or [])
+        same_content(store)
+    assert read == [0, 5]
+
+
+def test_equal_checksums_are_not_yet_equal_content(tmp_path):
+    path = ntu_store(tmp_path / "store.h5")
+    with Store(path) as store:
+        store.checksums[:] = store.checksums[0]
+        monkeyed = store._bodies
+        store.bodies = monkeyed  # which compares no checksum
         assert same_content(store) == []

@@ -11,8 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
+from dualhead.data.prepare import PrepareReport, _old_records
 from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.hdf5 import SEAL_LENGTH
 from dualhead.layout import LAYOUTS, SkeletonLayout
+from tests.builders.edits import edited_store, make_older
 
 SHAPE = (25, 3)
 SPLITS = {"xsub": lambda meta: (meta["subject"] % 2).astype(np.int8)}
@@ -97,14 +100,17 @@ def test_a_store_brings_its_own_skeleton_to_any_folder(tmp_path):
     assert Store(tmp_path / "s.h5").layout == stick
 
 
-def test_a_store_without_its_skeleton_goes_by_its_name(path):
-    with h5py.File(path, "a") as file:
-        del file.attrs["skeleton"]
-    assert Store(path).layout == LAYOUTS["ntu25"]
+def test_a_store_of_the_first_version_is_read_as_before(path):
+    new = Store(path)
+    make_older(path)
+    old = Store(path)
+    assert (old.layout, old.checksums) == (LAYOUTS["ntu25"], None)
+    assert np.array_equal(old.ragged([0, 1, 4])[0], new.ragged([0, 1, 4])[0])
+    assert np.array_equal(old.padded("S2"), new.padded("S2"))
 
 
 def test_a_damaged_skeleton_is_refused_in_one_line(path):
-    with h5py.File(path, "a") as file:
+    with edited_store(path) as file:
         file.attrs["skeleton"] = json.dumps({"name": "stick"})
     with pytest.raises(
         ValueError, match=r"store\.h5: its attribute `skeleton`: .*no joints, center"
@@ -129,6 +135,7 @@ def test_the_file_has_the_documented_schema(path):
     assert found == {
         "labels": ("<i2", (5,)),
         "num_frames": ("<i4", (5,)),
+        "checksums": ("<u4", (5,)),
         "sample_start": ("<i8", (6,)),
         "body/start": ("<i8", (6,)),
         "body/length": ("<i4", (6,)),
@@ -221,7 +228,7 @@ def test_something_else_is_not_taken_for_a_store(tmp_path):
 
 
 def test_another_schema_is_refused(path):
-    with h5py.File(path, "a") as file:
+    with edited_store(path) as file:
         file.attrs["schema"] = 7
     with pytest.raises(ValueError, match="expected schema 1, found 7"):
         Store(path)
@@ -232,6 +239,120 @@ def test_a_store_that_was_cut_short_is_refused(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ValueError, match="a part of one"):
+        Store(path)
+
+
+def read_everything(path):
+    """Return all that a store says, after reading every sample both ways."""
+    with Store(path) as store:
+        together = [array.tobytes() for array in store.ragged(range(len(store)))]
+        bodies = [body.tobytes() for place in range(len(store)) for body in store.bodies(place)]
+        index = (store.names, store.labels.tolist(), store.meta["subject"].tolist())
+        splits = {name: part.tolist() for name, part in store.splits.items()}
+        return together, bodies, index, splits, store.attributes
+
+
+def damage(content, rng):
+    """Return the content with bits, bytes or blocks changed, zeroed, swapped, cut or added."""
+    changed, size = bytearray(content), len(content)
+    kind = rng.integers(6)
+    start, other = (int(place) // 64 * 64 for place in rng.integers(0, size, 2))
+    if kind == 0:
+        changed[int(rng.integers(size))] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+        changed[int(rng.integers(size))] = int(rng.integers(256))
+    elif kind == 2:
+        changed[start : start + 512] = bytes(len(changed[start : start + 512]))
+    elif kind == 3:
+        first, second = changed[start : start + 64], changed[other : other + 64]
+        if len(first) == len(second):
+            changed[start : start + 64], changed[other : other + 64] = second, first
+    elif kind == 4:
+        del changed[int(rng.integers(size)) :]
+    else:
+        changed += bytes(int(rng.integers(1, 200)))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_damaged_store_is_refused_in_one_line_or_says_the_same(tmp_path, seed):
+    path, rng = tmp_path / "store.h5", np.random.default_rng(seed)
+    write_store(path, records()[:4], header=header(), splits=SPLITS)
+    content, expected = path.read_bytes(), read_everything(path)
+    for _ in range(100):
+        path.write_bytes(damaged := damage(content, rng))
+        try:
+            found = read_everything(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+            assert damaged != content
+        else:
+            assert found == expected
+
+
+@pytest.mark.parametrize("read", ["bodies", "padded", "ragged"])
+def test_damaged_rows_are_refused_by_the_name_of_their_sample(path, read):
+    content = bytearray(path.read_bytes())
+    place = content.index(body(3).tobytes()) + 100
+    content[place] ^= 16
+    path.write_bytes(content)
+    store = Store(path)
+    reading = {"ragged": lambda: store.ragged([0, 1, 2]), "bodies": lambda: store.bodies(1)}
+    with pytest.raises(ValueError, match=r"store\.h5: sample S2: damaged: expected rows of CRC-32"):
+        reading.get(read, lambda: store.padded("S2"))()
+    assert len(store.ragged([0, 2, 3, 4])[0]) == 7 + 2 + 310
+
+
+def test_damaged_rows_are_not_copied_into_another_store(path):
+    content = bytearray(path.read_bytes())
+    content[content.index(body(3).tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="sample S2: damaged"):
+        list(_old_records(Store(path), PrepareReport()))
+
+
+def test_a_store_that_lost_its_seal_is_refused(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-SEAL_LENGTH])
+    with pytest.raises(ValueError, match=r"edited or damaged: its seal is not there"):
+        Store(path)
+    path.write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"bytes and its seal, found"):
+        Store(path)
+
+
+def test_an_edited_store_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        file["splits/xsub"][0] = 0
+    with pytest.raises(ValueError, match=r"store\.h5: edited or damaged"):
+        Store(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("sample_start", 1, 9),
+        ("sample_start", 0, 1),
+        ("body/start", 1, -1),
+        ("body/start", 1, 1 << 40),
+        ("body/length", 0, -5),
+        ("body/length", 0, 400),
+    ],
+)
+def test_an_older_store_whose_index_does_not_fit_is_refused(path, name, place, value):
+    make_older(path)
+    with h5py.File(path, "r+") as file:
+        file[name][place] = value
+    with pytest.raises(ValueError, match="damaged: its index does not fit its rows"):
+        Store(path)
+
+
+@pytest.mark.parametrize("name", ["labels", "body/length", "names", "joints"])
+def test_an_older_store_without_a_table_is_refused_in_one_line(path, name):
+    make_older(path)
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(ValueError, match=r"store\.h5: expected a store \(HDF5\), found something"):
         Store(path)
 
 

@@ -1,6 +1,5 @@
 import json
 
-import h5py
 import numpy as np
 import pytest
 from pypdf import PdfReader
@@ -12,6 +11,7 @@ from dualhead.report.pdf import build_report
 from dualhead.report.pdf.markdown import blocks, spans
 from dualhead.report.tables import build_table, write_table
 from tests.builders import fake_results
+from tests.builders.edits import edited_store
 from tests.builders.fake_results import Fake, paper_params, synthetic_params
 
 DEVIATIONS = """# Deviations
@@ -135,7 +135,7 @@ def test_a_test_sample_with_the_content_of_a_training_one_is_on_the_first_page(r
         train, test = (store.names[place] for place in places)
         starts = [store.ragged(range(place))[2].sum() for place in places]
         length = min(len(store.bodies(place)[0]) for place in places)
-    with h5py.File(path, "r+") as file:
+    with edited_store(path) as file:
         rows = file["joints"][starts[0] : starts[0] + length]
         file["joints"][starts[1] : starts[1] + length] = rows
         file["body/length"][sorted(places)] = length
@@ -148,7 +148,7 @@ def test_a_test_sample_with_the_content_of_a_training_one_is_on_the_first_page(r
 def test_a_store_of_other_settings_or_with_a_leak_makes_no_report(root, tmp_path, planted):
     fake = fake_results.build(tmp_path, synthetic_params())
     (path,) = fake.stores.glob("*.h5")
-    with h5py.File(path, "r+") as file:
+    with edited_store(path) as file:
         if planted == "settings":
             settings = json.loads(file.attrs["settings"]) | {"normalize": "none"}
             file.attrs["settings"] = json.dumps(settings)

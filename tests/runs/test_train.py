@@ -9,7 +9,6 @@ import sys
 from contextlib import contextmanager, suppress
 from unittest import mock
 
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -30,6 +29,7 @@ from dualhead.runs.train import (
     make_optimizer,
     training_step,
 )
+from tests.builders.edits import edited_store
 from tests.builders.tiny import (
     TinyNetwork,
     signal_at,
@@ -524,7 +524,7 @@ def test_looking_at_held_out_subjects_changes_no_weight(folder, config, tmp_path
     without = tmp_path_factory.mktemp("without")
     write_tiny_store(without / "store.h5")
     held_out = held_out_names(folder, config)
-    with h5py.File(without / "store.h5", "r+") as file:
+    with edited_store(without / "store.h5") as file:
         names = file["names"].asstr()[:]
         file["splits/thirds"][...] = np.where(
             np.isin(names, [*held_out]), -1, file["splits/thirds"][:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -104,8 +104,15 @@ def equal_digests(digests: Sequence[bytes]) -> list[list[int]]:
 
 
 def same_content(store: Store) -> list[list[int]]:
-    """Return the positions of samples that hold the same joints under different names."""
-    return equal_digests([content_digest(store.bodies(place)) for place in range(len(store))])
+    """Return the positions of samples that hold the same joints under different names.
+
+    Only samples with a checksum in common are read; all are in stores of older versions.
+    """
+    keys = store.content_keys()
+    shared = Counter(keys)
+    places = [place for place, key in enumerate(keys) if key is None or shared[key] > 1]
+    groups = equal_digests([content_digest(store.bodies(place)) for place in places])
+    return [[places[index] for index in group] for group in groups]
 
 
 def copies(groups: Iterable[Sequence[int]], part: npt.NDArray[np.integer[Any]]) -> dict[int, int]:

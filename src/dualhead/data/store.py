@@ -16,12 +16,14 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
+from zlib import crc32
 
 import h5py
 import numpy as np
 
 from dualhead.arrays import Array, Columns, Integers, Parts
 from dualhead.files import replacing
+from dualhead.hdf5 import Span, check_seal, open_hdf5, seal
 from dualhead.layout import LayoutError, SkeletonLayout, load_layout
 from dualhead.locks import exclusive
 from dualhead.params import Settings
@@ -32,6 +34,8 @@ SplitFunction = Callable[[Columns], Parts]
 SCHEMA = 1
 AXES = "joints: rows (one body in one frame), joints, coordinates"
 COPY_BYTES = 1 << 22
+WHAT = "a store"
+REMEDY = "Remove it and prepare again."
 
 
 class Record(NamedTuple):
@@ -82,19 +86,21 @@ class _Table:
     names: list[str] = field(default_factory=list)
     labels: array[int] = field(default_factory=lambda: array("q"))
     num_frames: array[int] = field(default_factory=lambda: array("q"))
+    checksums: array[int] = field(default_factory=lambda: array("q"))
     sample_start: array[int] = field(default_factory=lambda: array("q", [0]))
     body_start: array[int] = field(default_factory=lambda: array("q"))
     body_length: array[int] = field(default_factory=lambda: array("q"))
     meta: dict[str, array[int]] = field(default_factory=dict)
     rows: int = 0
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, checksum: int) -> None:
         """Append one sample; its rows follow those of the sample before it."""
         if self.names and record.name <= self.names[-1]:
             raise ValueError(f"{record.name} after {self.names[-1]}: a store's names are sorted")
         self.names.append(record.name)
         self.labels.append(record.label)
         self.num_frames.append(record.num_frames)
+        self.checksums.append(checksum)
         for column, value in record.meta.items():
             self.meta.setdefault(column, array("q")).append(value)
         for body in record.bodies:
@@ -126,6 +132,16 @@ def write_store(
             _write_attributes(file, header)
             _write_index(file, table, splits)
             _write_rows(file, rows, table.rows, header.layout)
+        seal_store(temporary)
+
+
+def seal_store(path: Path) -> None:
+    """End a store with the SHA-256 of all but its rows, which have a checksum for each sample."""
+    with open_hdf5(path, WHAT, REMEDY) as file:
+        joints = file["joints"]
+        start = joints.id.get_offset() or 0
+        rows = Span(start, start + joints.size * joints.dtype.itemsize)
+    seal(path, rows)
 
 
 @contextmanager
@@ -153,9 +169,12 @@ def _append(records: Iterable[Record], rows: BinaryIO, header: Header) -> _Table
                 f"{record.name}: expected at most {header.max_bodies} bodies of shape "
                 f"(L, {shape[0]}, {shape[1]}); found {[body.shape for body in record.bodies]}"
             )
+        checksum = 0
         for body in record.bodies:
-            rows.write(np.ascontiguousarray(body, "<f4").data)
-        table.add(record)
+            content = np.ascontiguousarray(body, "<f4").data
+            rows.write(content)
+            checksum = crc32(content, checksum)
+        table.add(record, checksum)
     rows.flush()
     return table
 
@@ -193,6 +212,7 @@ def _write_index(file: h5py.File, table: _Table, splits: Mapping[str, SplitFunct
     )
     file["labels"] = np.asarray(table.labels, "<i2")
     file["num_frames"] = np.asarray(table.num_frames, "<i4")
+    file["checksums"] = np.asarray(table.checksums, "<u4")
     file["sample_start"] = np.asarray(table.sample_start, "<i8")
     file["body/start"] = np.asarray(table.body_start, "<i8")
     file["body/length"] = np.asarray(table.body_length, "<i4")
@@ -225,14 +245,16 @@ class Store:
         attributes: everything that `Header` names, and `schema`, `axes`, `num_classes`.
         meta: column name -> (N,) int64.
         splits: split name -> (N,) int8: 1 train, 0 test, -1 neither.
+        checksums: (N,) int64, CRC-32 of each sample's rows, which is compared whenever they are
+            read; None in stores of older versions, whose rows are taken as they are.
     """
 
     def __init__(self, path: Path | str) -> None:
         """Read the index; rows stay on disk until they are asked for.
 
         Raises:
-            ValueError: if the file is missing, not a store, cut short, of another schema, or has a
-                sample twice.
+            ValueError: if the file is missing, not a store, cut short, damaged outside its rows, of
+                another schema, or has a sample twice.
         """
         self.path = Path(path)
         with _open(self.path) as file:
@@ -245,11 +267,14 @@ class Store:
             self._sample_start: Integers = file["sample_start"][:]
             self._body_start: Integers = file["body/start"][:]
             self._body_length: Integers = file["body/length"][:].astype(np.int64)
+            self.checksums = _read_checksums(file)
             self._joints = _map(self.path, file["joints"])
-        self.layout = _layout(self.path, self.attributes)
-        self.num_classes = int(self.attributes["num_classes"])
-        self.class_names: list[str] = self.attributes["class_names"]
-        self.max_bodies = int(self.attributes["max_bodies"])
+            self.layout = _layout(self.path, self.attributes)
+            self.num_classes = int(self.attributes["num_classes"])
+            self.class_names: list[str] = self.attributes["class_names"]
+            self.max_bodies = int(self.attributes["max_bodies"])
+            self._loops = str(self.attributes["padding"]) == "loop"
+            self._check_index()
         self._positions = {name: position for position, name in enumerate(self.names)}
         if len(self._positions) != len(self.names):
             twice = next(name for name, later in pairwise(sorted(self.names)) if name == later)
@@ -307,7 +332,30 @@ class Store:
         return found
 
     def bodies(self, position: int) -> list[Array]:
-        """Return the stored rows of each body, (L, V, C), mapped from the file: read-only."""
+        """Return the stored rows of each body, (L, V, C), mapped from the file: read-only.
+
+        Raises:
+            ValueError: if they are damaged.
+        """
+        bodies = self._bodies(position)
+        checksum = 0
+        for body in bodies:
+            checksum = crc32(body.data, checksum)
+        self._check_rows(position, checksum)
+        return bodies
+
+    def content_keys(self) -> list[tuple[int, ...] | None]:
+        """Return what equal samples share, checksum and rows of each body; None where unknown."""
+        if self.checksums is None:
+            return [None] * len(self)
+        bounds = pairwise(self._sample_start.tolist())
+        lengths = [tuple(self._body_length[first:last].tolist()) for first, last in bounds]
+        return [
+            (checksum, *rows)
+            for checksum, rows in zip(self.checksums.tolist(), lengths, strict=True)
+        ]
+
+    def _bodies(self, position: int) -> list[Array]:
         first, last = self._sample_start[position], self._sample_start[position + 1]
         starts, lengths = (
             self._body_start[first:last].tolist(),
@@ -328,9 +376,8 @@ class Store:
         position = self.position(sample) if isinstance(sample, str) else sample
         shape = (self.layout.num_coordinates, num_frames, self.layout.num_joints, self.max_bodies)
         joints = np.zeros(shape, np.float32)
-        loop = self.attributes["padding"] == "loop"
         for slot, rows in enumerate(self.bodies(position)):
-            if loop and 0 < len(rows) < num_frames:
+            if self._loops and 0 < len(rows) < num_frames:
                 rows = rows.take(np.arange(num_frames) % len(rows), axis=0)
             rows = rows[:num_frames]
             joints[:, : len(rows), :, slot] = rows.transpose(2, 0, 1)
@@ -344,16 +391,26 @@ class Store:
         Returns:
             rows (R, V, C); for each sample and body the first row and the number of rows, both
             (n, M), zero where there is no body; and the number of real frames (n,).
+
+        Raises:
+            ValueError: naming a sample whose rows are damaged.
         """
         _, starts, lengths, num_frames = self.mapped(positions)
         rows = self._gather(starts[lengths > 0], lengths[lengths > 0])
+        content, stop = rows.view(np.uint8).reshape(-1), 0
+        for position, count in zip(positions, lengths.sum(axis=1).tolist(), strict=True):
+            start, stop = stop, stop + count * rows[:1].nbytes
+            self._check_rows(int(position), crc32(content[start:stop].data))
         ends = lengths.cumsum().reshape(lengths.shape)
         return rows, np.where(lengths > 0, ends - lengths, 0), lengths, num_frames
 
     def mapped(
         self, positions: Sequence[int] | Integers
     ) -> tuple[Array, Integers, Integers, Integers]:
-        """Return the same as `ragged`, with the rows of the whole store, mapped and read-only."""
+        """Return the same as `ragged`, with the rows of the whole store, mapped and read-only.
+
+        They are not compared with their checksums.
+        """
         chosen = np.asarray(positions, np.int64)
         first, last = self._sample_start[chosen], self._sample_start[chosen + 1]
         slots = first[:, None] + np.arange(self.max_bodies)
@@ -363,6 +420,34 @@ class Store:
         lengths[present] = self._body_length[slots[present]]
         starts[lengths == 0] = 0
         return self._joints, starts, lengths, self.num_frames[chosen]
+
+    def _check_rows(self, position: int, checksum: int) -> None:
+        """Refuse rows whose CRC-32 is not that of the rows that were written."""
+        if self.checksums is not None and self.checksums[position] != checksum:
+            raise ValueError(
+                f"{self.path}: sample {self.names[position]}: damaged: expected rows of CRC-32 "
+                f"{int(self.checksums[position]):08x}, found {checksum:08x}. {REMEDY}"
+            )
+
+    def _check_index(self) -> None:
+        """Refuse an index that does not fit itself or the rows, as a damaged older store's may."""
+        count, bodies = len(self.names), len(self._body_start)
+        columns = [self.labels, self.num_frames, *self.meta.values(), *self.splits.values()]
+        numbers = np.diff(self._sample_start)
+        stops = self._body_start + self._body_length
+        fits = (
+            all(column.shape == (count,) for column in columns)
+            and self._sample_start.shape == (count + 1,)
+            and self._body_length.shape == (bodies,)
+            and bool(((numbers >= 0) & (numbers <= self.max_bodies)).all())
+            and (int(self._sample_start[0]), int(self._sample_start[-1])) == (0, bodies)
+            and int(self._body_start.min(initial=0)) >= 0
+            and int(self._body_length.min(initial=0)) >= 0
+            and int(stops.max(initial=0)) <= len(self._joints)
+            and self._joints.shape[1:] == (self.layout.num_joints, self.layout.num_coordinates)
+        )
+        if not fits:
+            raise ValueError(f"{self.path}: damaged: its index does not fit its rows. {REMEDY}")
 
     def _gather(self, starts: Integers, lengths: Integers) -> Array:
         """Copy ranges of rows one after the other; neighbors in one go."""
@@ -378,17 +463,11 @@ class Store:
 
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
-    """Open a store for reading; without a lock, because a store never changes."""
+    """Open a store for reading, after comparing all but its rows with its seal."""
     if not path.is_file():
         raise ValueError(f"{path}: no such store. Make it with `dualhead prepare --output {path}`.")
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise ValueError(
-            f"{path}: expected a store (HDF5), found something else or a part of one ({error}). "
-            "Remove it and prepare again."
-        ) from error
-    with file:
+    is_sealed = check_seal(path, WHAT, REMEDY)
+    with open_hdf5(path, WHAT, REMEDY) as file:
         if "schema" not in file.attrs:
             raise ValueError(f"{path}: an HDF5 file, but no store: it has no attribute `schema`.")
         if int(file.attrs["schema"]) != SCHEMA:
@@ -396,7 +475,14 @@ def _open(path: Path) -> Iterator[h5py.File]:
                 f"{path}: expected schema {SCHEMA}, found {file.attrs['schema']}. "
                 "Prepare it again with this version of dualhead."
             )
+        if "checksums" in file and not is_sealed:
+            raise ValueError(f"{path}: edited or damaged: its seal is not there. {REMEDY}")
         yield file
+
+
+def _read_checksums(file: h5py.File) -> Integers | None:
+    """Return the checksum of each sample's rows; stores of older versions have none."""
+    return file["checksums"][:].astype(np.int64) if "checksums" in file else None
 
 
 def _read_attributes(file: h5py.File) -> Settings:

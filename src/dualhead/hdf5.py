@@ -1,0 +1,128 @@
+"""HDF5 files: opened in one place that says what is wrong in one line, and a seal for large ones.
+
+HDF5 checks little of what it reads, and loops without end on some damaged files. So a damaged file
+must be seen before HDF5 looks at it. A file with gigabytes of rows, which have checksums of their
+own, ends in the SHA-256 of everything but those rows; HDF5 passes over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import h5py
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+END_OF_FILE = slice(40, 48)
+"""Where the superblock of version 0 says how many bytes HDF5 wrote."""
+SEAL = "\nSHA-256 of the bytes before this line without {start:016d} to {stop:016d}: {digest}\n"
+SEAL_PATTERN = re.compile(r"\nSHA-256 of .* without (\d{16}) to (\d{16}): ")
+SEAL_LENGTH = len(SEAL.format(start=0, stop=0, digest="0" * 64))
+PIECE = 1 << 22  # bytes
+
+
+class Span(NamedTuple):
+    """Bytes of a file that its seal leaves out."""
+
+    start: int
+    stop: int
+
+
+@contextmanager
+def open_hdf5(path: Path, what: str, remedy: str) -> Iterator[h5py.File]:
+    """Open a file for reading, without a lock: a finished file never changes.
+
+    Args:
+        path: the file.
+        what: it should be, such as `a store`.
+        remedy: ends the line of a refusal.
+
+    Raises:
+        ValueError: in one line with the path, for all that goes wrong in opening and reading it.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise _refusal(path, what, remedy, error) from error
+    except (OSError, RuntimeError, LookupError, TypeError, MemoryError, ArithmeticError) as error:
+        raise _refusal(path, what, remedy, error) from error
+
+
+def _refusal(path: Path, what: str, remedy: str, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(
+        f"{path}: expected {what} (HDF5), found something else or a part of one ({reason}). {remedy}"
+    )
+
+
+def seal(path: Path, rows: Span) -> None:
+    """End a finished file with the SHA-256 of its bytes without those of its rows."""
+    with path.open("r+b") as file:
+        file.truncate(_written(file))
+        digest = _digest(file, _written(file), rows)
+        file.seek(0, 2)
+        file.write(SEAL.format(start=rows.start, stop=rows.stop, digest=digest).encode())
+
+
+def check_seal(path: Path, what: str, remedy: str) -> bool:
+    """Return whether a file is sealed; refuse one that is not as it was when it was sealed.
+
+    Files of older versions end where HDF5 says, and have no seal.
+
+    Args:
+        path: the file.
+        what: it should be, such as `a store`.
+        remedy: ends the line of a refusal.
+
+    Raises:
+        ValueError: for a file that is cut or damaged outside its rows, or no HDF5 file at all.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(len(SIGNATURE) + 1)
+        if start[:-1] != SIGNATURE:
+            raise ValueError(f"{path}: expected {what} (HDF5), found something else. {remedy}")
+        if start[-1]:  # a superblock of another version, which has a checksum: repacked by others
+            return False
+        written = _written(file)
+        if size == written:
+            return False
+        file.seek(min(written, size))
+        found = SEAL_PATTERN.match(file.read(SEAL_LENGTH).decode("latin-1"))
+        if size != written + SEAL_LENGTH or found is None:
+            raise ValueError(
+                f"{path}: expected {what} of {written:,} bytes and its seal, found {size:,} bytes; "
+                f"it is a part of one, or damaged. {remedy}"
+            )
+        rows = Span(int(found[1]), int(found[2]))
+        expected = SEAL.format(**rows._asdict(), digest=_digest(file, written, rows))
+        file.seek(written)
+        if file.read() != expected.encode():
+            raise ValueError(
+                f"{path}: damaged: its bytes are not those that were written, by the SHA-256 at its "
+                f"end. {remedy}"
+            )
+    return True
+
+
+def _written(file: BinaryIO) -> int:
+    """Return how many bytes HDF5 wrote, as the superblock says."""
+    file.seek(0)
+    return int.from_bytes(file.read(END_OF_FILE.stop)[END_OF_FILE], "little")
+
+
+def _digest(file: BinaryIO, written: int, rows: Span) -> str:
+    """Return the SHA-256 of the first `written` bytes without those of the rows."""
+    digest = hashlib.sha256()
+    for start, stop in ((0, min(rows.start, written)), (rows.stop, written)):
+        file.seek(start)
+        for place in range(start, stop, PIECE):
+            digest.update(file.read(min(PIECE, stop - place)))
+    return digest.hexdigest()
