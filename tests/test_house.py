@@ -7,7 +7,7 @@ import pytest
 
 FLOORS = (
     ("params", "reading", "schema", "files", "hdf5", "progress", "locks", "arrays"),
-    ("layout", "defaults", "checks", "grid"),
+    ("layout", "defaults", "checks", "grid", "formats"),
     ("data", "models"),
     ("runs", "workspace"),
     ("report",),

@@ -208,6 +208,8 @@ VARIANT: Final[Fields] = {
     "model": Field(choice(*MODELS), "the network"),
     **LAYER,
 }
+SEED: Final = whole(0, 2**63 - 1)
+SEEDS: Final = list_of(SEED, least=1, distinct=True)
 NAMES: Final = list_of(NAME, least=1)
 METRICS: Final = list_of(choice(*METRIC_NAMES), least=1, distinct=True)
 TABLES: Final[Mapping[str, Fields]] = {
@@ -245,7 +247,7 @@ PARAMS: Final[Fields] = {
     "protocol": Field(
         PROTOCOL, "of `protocols`: whose word counts where the paper and the authors' code disagree"
     ),
-    "seeds": Field(list_of(whole(0, 2**63 - 1), least=1, distinct=True), "a training each"),
+    "seeds": Field(SEEDS, "a training each"),
     **{name: Field(record(fields)) for name, fields in SECTIONS.items()},
     "variants": Field(
         table_of(record(VARIANT)), "networks, and how they differ from the sections above"

@@ -15,7 +15,7 @@ from dualhead.models.checkpoint import (
 from dualhead.models.convert import convert_weights
 from tests.models.test_models import CLASSES, build_pair, make_input, small_settings
 
-EXTRA = {"variant": "tiny", "modality": "joint", "max_bodies": 2}
+EXTRA = {"variant": "tiny", "modality": "joint", "max_bodies": 2, "input": {}}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from dualhead import params
+from dualhead import formats
 from dualhead.report import captions, figures, made
 from dualhead.workspace import rules as workspace
 
@@ -27,7 +27,7 @@ RUN = or_exit(workspace.begin, workflow)
 GRID = RUN.grid
 GRID_FILE = RUN.grid_file
 HARDWARE = RUN.hardware
-PUBLISHED = or_exit(params.read_yaml, ROOT / "reports/published.yaml")
+PUBLISHED = or_exit(formats.read_published, ROOT / "reports/published.yaml")
 FIGURES = figures.available(GRID)
 REPORT_FILES = [
     ROOT / "reports/published.yaml",

@@ -6,9 +6,11 @@ import argparse
 
 from dualhead import checks, defaults
 from dualhead.cli.options import (
+    COUNT,
     Command,
     add_path,
     add_paths,
+    whole_number,
 )
 from dualhead.data.datasets import DATASETS
 from dualhead.files import write_text
@@ -25,12 +27,13 @@ def _synthesize_options(command: argparse.ArgumentParser) -> None:
         ("repetitions", 1, "of each action by each person"),
         ("seed", 1, "the same seed writes the same files"),
     ):
+        number = whole_number(0) if name == "seed" else COUNT
         command.add_argument(
-            f"--{name}", type=int, default=default, help=f"{text} (default: {default})"
+            f"--{name}", type=number, default=default, help=f"{text} (default: {default})"
         )
     command.add_argument(
         *("--frames",),
-        type=int,
+        type=COUNT,
         nargs=2,
         default=(30, 60),
         metavar=("MIN", "MAX"),
@@ -70,8 +73,8 @@ def _prepare_options(command: argparse.ArgumentParser) -> None:
         text = f"(default: the dataset's, else {default[name]})"
         command.add_argument(f"--{name}", choices=choices, help=text)
     text = f"bodies kept of each recording (default: the dataset's, else {default['max_bodies']})"
-    command.add_argument("--max-bodies", type=int, help=text)
-    command.add_argument("--workers", type=int, help="processes (default: one a core)")
+    command.add_argument("--max-bodies", type=COUNT, help=text)
+    command.add_argument("--workers", type=COUNT, help="processes (default: one a core)")
 
 
 def _settings_of(kind: str, given: Settings) -> Settings:

@@ -1,14 +1,23 @@
 """The command line: one command, `dualhead`, whose subcommands the rules of the workflow call.
 
-Settings are read here and passed down as arguments.
+Settings are read here and passed down as arguments. All errors leave by one door, as one line.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import errno
+import io
+import os
+import select
 import sys
+import zipfile
+import zlib
 from collections.abc import Sequence
+from typing import Final
 
+import dualhead
 from dualhead.cli import data, report, runs, workspace
 
 COMMANDS = data.COMMANDS | runs.COMMANDS | report.COMMANDS | workspace.COMMANDS
@@ -18,25 +27,89 @@ From raw skeleton recordings to the tables of DualHead-Net.
 
 The workflow calls these commands; each can also be typed by hand. The main road:
   prepare -> train -> evaluate -> ensemble -> table, figure -> report"""
+EXITS = """\
+exit codes:
+  0    done
+  1    refused or failed, for the reason in the last line; files that were begun are not left half written
+  2    the command line itself is wrong
+  75   train: stopped by a signal, its state saved; the same command goes on from there
+  130  stopped from the keyboard
+  141  nobody reads the output any more
+
+PYTHONDEVMODE=1 dualhead COMMAND ... shows where in the code an error comes from."""
+FOREIGN: Final = (
+    *(ValueError, OSError, RuntimeError, MemoryError, EOFError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error),
+)
+"""What files, devices and the libraries that read them raise; any other error is a fault of ours and shows where."""
+LONGEST: Final = 1000
+"""Characters of an error's line."""
+ROOM: Final = "make room and give the same command again"
+REMEDIES: Final = {
+    errno.ENOSPC: f"the disk is full; {ROOM}",
+    errno.EDQUOT: f"the quota is used up; {ROOM}",
+    errno.EROFS: "it can only be read; write to another place",
+    errno.EACCES: "this user may not read or write it",
+    errno.EMFILE: "too many files are open; raise `ulimit -n`",
+}
+SMALLER: Final = (
+    "it does not fit into memory; smaller are --batch-size, --evaluate-batch-size, --workers, and "
+    "train.forward_batch_size in params.yaml"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; what a user, a file or a setting did wrong becomes one line."""
+    """Run one subcommand; what a user, a file, a device or a setting did wrong becomes one line."""
+    _write_any_character()
     options = parser().parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
-    except (ValueError, OSError) as error:
-        print(f"dualhead {options.command}: {_one_line(error)}", file=sys.stderr)
-        return 1
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        print(f"dualhead {options.command}: stopped from the keyboard", file=sys.stderr)
-        return 130
+        return _fail(options.command, "stopped from the keyboard", 130)
+    except FOREIGN as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 141
+        if sys.flags.dev_mode:
+            raise
+        return _fail(options.command, _one_line(error), 1)
 
 
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror or error}"
-    return str(error)
+def _write_any_character() -> None:
+    """Let a terminal that knows ASCII alone show other characters by their codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nobody_reads() -> bool:
+    """Return whether the reader of our output is gone; if so, write the rest nowhere."""
+    output, watch = sys.stdout.fileno(), select.poll()
+    watch.register(output, 0)
+    is_gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+    if is_gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return is_gone
+
+
+def _fail(command: str, reason: str, code: int) -> int:
+    print(f"dualhead {command}: {reason}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: BaseException) -> str:
+    """Return what went wrong, with the file where one is known, and a remedy where there is one."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None:
+        known = REMEDIES.get(error.errno, "")
+        text = f"{error.filename}: {error.strerror or text}" if error.filename else text
+        text += f": {known}" if known else ""
+    elif isinstance(error, MemoryError) or ("memory" in text and isinstance(error, RuntimeError)):
+        text = f"{SMALLER} ({text})"
+    elif not isinstance(error, ValueError):
+        text = f"{type(error).__name__}: {text}"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,8 +117,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="dualhead",
         description=DESCRIPTION,
+        epilog=EXITS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"dualhead {dualhead.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (run, text, example, add_options) in COMMANDS.items():
         command = commands.add_parser(

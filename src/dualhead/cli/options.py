@@ -1,14 +1,12 @@
-"""Options and readers that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-
-from dualhead.params import Settings
 
 
 class Command(NamedTuple):
@@ -46,7 +44,17 @@ def add_workspace_paths(command: argparse.ArgumentParser) -> None:
     add_results(command)
 
 
-def read_json(path: Path) -> Settings:
-    """Return the mapping in a JSON file."""
-    content: Settings = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return the type of options that count something: whole numbers, `least` or more."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number, {least} or more, found {text!r}"
+            )
+        return int(text)
+
+    return number
+
+
+COUNT = whole_number(1)

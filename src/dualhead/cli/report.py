@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from dualhead import params as params_module
 from dualhead.cli.options import (
     Command,
     add_path,
     add_workspace_paths,
 )
+from dualhead.formats import read_grid, read_published
 from dualhead.params import Settings
 from dualhead.report import made
-from dualhead.workspace.grids import latest, read_grid
+from dualhead.workspace.grids import latest
 
 
 def _product_options(command: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def _table(options: argparse.Namespace) -> None:
     from dualhead.report.text import show_tables
 
     grid = read_grid(options.grid)
-    published = params_module.read_yaml(options.published)
+    published = read_published(options.published)
     names = options.name or list(grid["tables"])
     frames = {
         name: build_table(made.part_of(grid, name), name, options.results, published)
@@ -147,7 +147,7 @@ def _explain_options(command: argparse.ArgumentParser) -> None:
 def _explain(options: argparse.Namespace) -> None:
     from dualhead.report.explain import explain
 
-    published = params_module.read_yaml(options.published) if options.published else None
+    published = read_published(options.published) if options.published else None
     print(
         explain(
             read_grid(options.grid) if options.grid else latest(options.results, Path()),

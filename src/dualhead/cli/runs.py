@@ -12,11 +12,12 @@ from pathlib import Path
 from dualhead import defaults
 from dualhead import params as params_module
 from dualhead.cli.options import (
+    COUNT,
     Command,
     add_path,
 )
 from dualhead.files import write_text
-from dualhead.workspace.grids import read_grid
+from dualhead.formats import read_grid, read_run
 
 
 def _configure_options(command: argparse.ArgumentParser) -> None:
@@ -37,9 +38,9 @@ def _compute_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device", choices=choices, default="auto", help="auto takes a GPU where there is one"
     )
-    command.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
+    command.add_argument("--threads", type=COUNT, help="CPU threads (default: torch's own)")
     text = "how many of our processes may share a GPU (default: 1)"
-    command.add_argument("--trainings-per-gpu", type=int, default=1, help=text)
+    command.add_argument("--trainings-per-gpu", type=COUNT, default=1, help=text)
 
 
 def _let_threads_sleep() -> None:
@@ -68,9 +69,9 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     add_path(
         command, "state", "what a killed training resumes from (default: beside)", required=False
     )
-    command.add_argument("--evaluate-batch-size", type=int, default=64, help="(default: 64)")
+    command.add_argument("--evaluate-batch-size", type=COUNT, default=64, help="(default: 64)")
     text = "how many train it together, sharing each batch; on a CPU, processes (default: 1)"
-    command.add_argument("--gpus", type=int, default=1, help=text)
+    command.add_argument("--gpus", type=COUNT, default=1, help=text)
     _compute_options(command)
 
 
@@ -81,7 +82,7 @@ def _train(options: argparse.Namespace) -> int | None:
 
     work = partial(
         train,
-        params_module.read_yaml(options.config),
+        read_run(options.config),
         options.store,
         options.output,
         history=options.history or options.output.with_name("history.csv"),
@@ -122,7 +123,7 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     )
     add_path(command, "metrics", "metrics.json to write")
     add_path(command, "classes", "classes.csv to write: accuracy of each class")
-    command.add_argument("--batch-size", type=int, default=64, help="(default: 64)")
+    command.add_argument("--batch-size", type=COUNT, default=64, help="(default: 64)")
     _compute_options(command)
 
 
@@ -195,7 +196,7 @@ def _convert_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", required=True, choices=[*defaults.MODELS])
     text = "ntu25, openpose18, kinect20, or a layout's YAML file"
     command.add_argument("--layout", required=True, help=text)
-    command.add_argument("--classes", type=int, required=True, help="60, 120, 400, ...")
+    command.add_argument("--classes", type=COUNT, required=True, help="60, 120, 400, ...")
     add_path(command, "output", "checkpoint.pt to write")
 
 

@@ -14,7 +14,8 @@ def _status_options(command: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from dualhead.workspace.grids import plan, read_grid
+    from dualhead.formats import read_grid
+    from dualhead.workspace.grids import plan
     from dualhead.workspace.status import show_status
 
     grid = read_grid(options.grid) if options.grid else plan(Path())

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from dualhead.files import check_seal, write_sealed
+from dualhead.formats import check_model, check_trained
 from dualhead.layout import SkeletonLayout, load_layout
 from dualhead.models import build_model
 from dualhead.params import Settings
@@ -104,6 +105,7 @@ def load_checkpoint(path: Path) -> Settings:
         raise ValueError(
             f"{path}: expected a checkpoint with {', '.join(KEYS)}, found none of {', '.join(missing)}; {REMEDY}"
         )
+    check_trained(content["config"], path)
     if content["format"] == 1:
         prepared = content["training"].get("data", {}).get("settings")
         content |= {"class_names": [], "preparation": prepared, "digest": ""}
@@ -144,6 +146,7 @@ def load(
     if selection not in selections:
         raise ValueError(f"{path}: no selection {selection!r}; there are {', '.join(selections)}")
     layout, config = layout_of(content, path), content["config"]
+    check_model(config["model"], path)
     model = build(config["model"], layout, content["num_classes"], config["max_bodies"])
     try:
         model.load_state_dict(selections[selection]["model"])

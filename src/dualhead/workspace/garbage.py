@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from dualhead.formats import read_grid
 from dualhead.params import Settings
 from dualhead.workspace import grids, recovery
 
@@ -35,7 +36,7 @@ def collect(folder: Path, results: Path, *, remove: bool) -> None:
     """
     asked = grids.asked_for(folder)
     if recovery.is_at_work(folder / ".snakemake") and (results / grids.LATEST).is_file():
-        asked["the run at work"] = grids.read_grid(results / grids.LATEST)
+        asked["the run at work"] = read_grid(results / grids.LATEST)
     found = unwanted(asked.values(), results)
     begun = [path for path in found if _is_begun(path)]
     for path in begun:
@@ -68,7 +69,7 @@ def unwanted(asked: Iterable[Settings], results: Path) -> list[Path]:
     ensembles = {ensemble for grid in wanted for ensemble in grid["ensembles"]}
     frozen = {grids.frozen_path(grid, results).name for grid in wanted}
     with suppress(ValueError):
-        frozen.add(grids.frozen_path(grids.read_grid(results / grids.LATEST), results).name)
+        frozen.add(grids.frozen_path(read_grid(results / grids.LATEST), results).name)
     return [
         *_not_in(runs, results / "runs", RESULT),
         *_not_in(ensembles, results / "ensembles", RESULT),

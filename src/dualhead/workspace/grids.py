@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from dualhead.files import write_json
+from dualhead.formats import read_grid
 from dualhead.grid import resolve
 from dualhead.params import Settings, address, read_yaml
 from dualhead.workspace.settings import load_workspace
@@ -42,24 +42,6 @@ def freeze(grid: Settings, results: Path) -> None:
     if not path.is_file():
         write_json(path, grid)
     write_json(results / LATEST, grid)
-
-
-def read_grid(path: Path) -> Settings:
-    """Return the grid in a file.
-
-    Raises:
-        ValueError: if the file is missing, cut, or holds something else.
-    """
-    remedy = "it is written anew by the next `snakemake` that has something to do"
-    try:
-        grid = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; {remedy}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: empty or cut ({error}); delete it, {remedy}") from None
-    if not isinstance(grid, dict) or not {"runs", "cells", "tables"} <= set(grid):
-        raise ValueError(f"{path}: expected a grid of runs, cells and tables; delete it, {remedy}")
-    return grid
 
 
 def latest(results: Path, folder: Path) -> Settings:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dualhead.formats import read_grid
 from dualhead.params import Settings
 from dualhead.workspace import grids, recovery
 from dualhead.workspace.gpu import visible_gpus
@@ -73,7 +74,7 @@ def _planned(workflow: Any) -> Settings:
 
 def _frozen(workflow: Any) -> Settings:
     path = workflow.config_settings.overwrite_config.get(FROZEN, RESULTS / grids.LATEST)
-    return grids.read_grid(Path(path))
+    return read_grid(Path(path))
 
 
 def start(run: Run) -> None:

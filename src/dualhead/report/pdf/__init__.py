@@ -11,7 +11,8 @@ import pandas as pd
 import typst
 
 from dualhead.files import replacing
-from dualhead.params import Settings, read_yaml
+from dualhead.formats import read_published
+from dualhead.params import Settings
 from dualhead.report import captions
 from dualhead.report.figures import FIGURES
 from dualhead.report.pdf import content, passport, provenance
@@ -51,7 +52,7 @@ def build_report(
     Raises:
         ValueError: if a table is missing, a result is not what its address says, or Typst fails.
     """
-    numbers = read_yaml(published)
+    numbers = read_published(published)
     everything = _content(grid, results, stores, _read_tables(grid, tables), numbers)
     everything |= {"title": title, "figures": _figures(grid, figures, numbers)}
     text = deviations.read_text(encoding="utf-8") if deviations and deviations.is_file() else ""
