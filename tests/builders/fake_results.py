@@ -121,13 +121,17 @@ def build(
     *,
     classes: int = 6,
     num_test: int = 120,
+    copied: int = 0,
     exists: Callable[[str], bool] = nothing_is_missing,
 ) -> Fake:
-    """Write stores, runs and ensembles of a workspace, but for the runs that do not `exist`."""
+    """Write stores, runs and ensembles of a workspace, but for the runs that do not `exist`.
+
+    The bodies of the first `copied` test recordings are those of training recordings.
+    """
     grid = resolve(settings)
     fake = Fake(grid, folder / "results", folder / "results" / "store")
     for address, store in grid["stores"].items():
-        _write_store(fake.stores / f"{address}.h5", store, classes, num_test)
+        _write_store(fake.stores / f"{address}.h5", store, classes, num_test, copied)
     for run, config in grid["runs"].items():
         if exists(run):
             _write_run(fake, run, config)
@@ -138,7 +142,7 @@ def build(
     return fake
 
 
-def _write_store(path: Path, store: Settings, classes: int, num_test: int) -> None:
+def _write_store(path: Path, store: Settings, classes: int, num_test: int, copied: int) -> None:
     layout = LAYOUTS[LAYOUT_OF.get(store["kind"], "ntu25")]
     names = tuple(
         ACTIONS[index] if index < len(ACTIONS) else f"action {index + 1}"
@@ -163,7 +167,9 @@ def _write_store(path: Path, store: Settings, classes: int, num_test: int) -> No
         counts=lambda: counts,
     )
     dataset = DATASETS[store["kind"]]
-    records = _records(layout, classes, num_test, dataset.meta_columns)
+    records = _with_copies(
+        _records(layout, classes, num_test, dataset.meta_columns), classes, copied
+    )
     first = next(iter(dataset.splits.values()))
     splits = dict.fromkeys(("xsub", "xview", "xset", "val"), first) | dict(dataset.splits)
     write_store(path, records, header=header, splits=splits)
@@ -197,6 +203,15 @@ def _records(
         bodies = (_walk(layout, frames, label, rng),)
         name = f"S{index:05d}A{label + 1:03d}"
         records.append(Record(name, label, _meta(columns, group), bodies, frames))
+    return records
+
+
+def _with_copies(records: list[Record], classes: int, copied: int) -> list[Record]:
+    """Return the records with the bodies of training recordings in the first test recordings."""
+    tests = [index for index in range(len(records)) if index // classes % 3 == 0]
+    for index in tests[:copied]:
+        other = records[index + classes]  # of the same class, in training
+        records[index] = records[index]._replace(bodies=other.bodies, num_frames=other.num_frames)
     return records
 
 
@@ -261,6 +276,7 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
             for part in split_positions(store, config)[:0:-1]
         )
         class_names = store.class_names
+        size = store.max_bodies, store.layout.num_joints
     chosen = [name for name in BONUS if held_out or name != "best_on_validation"]
     names, labels, selections = _scored(config, test, len(class_names), chosen)
     validation = _scored(config, held_out, len(class_names), ["last"]) if held_out else None
@@ -272,7 +288,7 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
         class_names=class_names,
         selections=selections,
         validation=validation,
-        attention=_attention(names[:8]) if config["model"]["name"] == "dualhead" else None,
+        attention=_attention(names[:8], *size) if config["model"]["name"] == "dualhead" else None,
         identity=facts,
     )
     write_classes(
@@ -283,12 +299,12 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
     write_record(folder / "metrics.json", {**facts, **measure(selections, labels)}, files)
 
 
-def _attention(names: list[str]) -> Attention:
-    """Return maps of 2 bodies: over 25 joints, and over 10 times of a 20-frame input."""
+def _attention(names: list[str], num_bodies: int, num_joints: int) -> Attention:
+    """Return maps of each body: over its joints, and over 10 and 5 times of a 20-frame input."""
     rng = np.random.default_rng(5)
-    lengths = {"frames_1": 10, "frames_2": 5, "joints_1": 25, "joints_2": 25}
+    lengths = {"frames_1": 10, "frames_2": 5, "joints_1": num_joints, "joints_2": num_joints}
     maps = {
-        name: rng.random((len(names), 2, length), dtype=np.float32)
+        name: rng.random((len(names), num_bodies, length), dtype=np.float32)
         for name, length in lengths.items()
     }
     return Attention(names, np.tile(np.arange(20), (len(names), 1)), maps)

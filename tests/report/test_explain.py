@@ -9,7 +9,7 @@ from dualhead import params
 from dualhead.cli.main import main
 from dualhead.data.store import Store
 from dualhead.grid import resolve
-from dualhead.report import explain as explain_module
+from dualhead.report import copies
 from dualhead.report.explain import explain, find
 from dualhead.report.results import Cell, addresses
 from dualhead.runs.scores import read_scores
@@ -135,7 +135,7 @@ def test_an_accuracy_without_the_test_samples_that_were_trained_on_is_told(fake,
         train, test = (part.tolist() for part in store.split("xsub"))
         copied = {store.names[position] for position in test[:7]}
     groups = [[train[0], *test[:7]]]
-    monkeypatch.setattr(explain_module, "same_content", lambda store: groups)
+    monkeypatch.setattr(copies, "same_content", lambda store: groups)
     address = addresses(fake.grid, Cell("synthetic_xsub", "dualhead", "bone"))["1"]
     scores = read_scores(fake.results / address / "scores.h5", "last", "fusion", "softmax")
     rows = zip(scores.names, scores.values.argmax(1), scores.labels, strict=True)

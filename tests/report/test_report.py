@@ -1,4 +1,6 @@
 import json
+import re
+from datetime import date
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from pypdf import PdfReader
 
 from dualhead import params
 from dualhead.data.store import Store
-from dualhead.report.figures import draw
+from dualhead.report.figures import available, draw
 from dualhead.report.pdf import build_report
 from dualhead.report.pdf.markdown import blocks, spans
 from dualhead.report.tables import build_table, write_table
@@ -23,7 +25,10 @@ DEVIATIONS = """# Deviations
 """
 
 
-def report(fake: Fake, root, folder, figures=("curves",)):
+PAPER, FOOT = 842, 60  # points: A4's height, and what its page number takes
+
+
+def report(fake: Fake, root, folder, figures=("curves",), deviations=DEVIATIONS):
     """Write tables, figures and the report of a workspace; return the PDF's path."""
     published = root / "reports" / "published.yaml"
     for name in fake.grid["tables"]:
@@ -33,7 +38,7 @@ def report(fake: Fake, root, folder, figures=("curves",)):
     for name in figures:
         paths = folder / f"{name}.pdf", folder / f"{name}.svg"
         draw(name, fake.grid, fake.results, fake.stores, pdf=paths[0], svg=paths[1])
-    (folder / "deviations.md").write_text(DEVIATIONS)
+    (folder / "deviations.md").write_text(deviations)
     build_report(
         fake.grid,
         results=fake.results,
@@ -46,6 +51,7 @@ def report(fake: Fake, root, folder, figures=("curves",)):
         deviations=folder / "deviations.md",
         output=folder / "report.pdf",
         title="a fake workspace",
+        date=date(2026, 11, 26),
     )
     return folder / "report.pdf"
 
@@ -73,7 +79,9 @@ def test_the_first_page_says_that_the_data_is_synthetic(pdf):
     first, *_ = texts(pdf)
     assert "This data is synthetic." in first
     assert "a fake workspace" in first
-    assert "4s DualHead-Net" in first
+    assert "demonstration on generated data Workspace a fake workspace, 26 November 2026" in first
+    assert "commit 0123456789ab" in first
+    assert "Synthetic X-sub DualHead-Net joint" in first
 
 
 def test_the_report_has_bookmarks_and_no_missing_character(pdf):
@@ -81,6 +89,75 @@ def test_the_report_has_bookmarks_and_no_missing_character(pdf):
     for title in ("How to read the numbers", "Figures", "Data", "Cost", "Deviations", "References"):
         assert any(title in heading for heading in found), title
     assert "\N{REPLACEMENT CHARACTER}" not in "".join(texts(pdf))
+
+
+def pieces(pdf):
+    """Yield page, size in points and height above the page's foot of each piece of text."""
+    for number, page in enumerate(PdfReader(pdf).pages):
+        found = []
+
+        def visit(text, matrix, text_matrix, font, size, found=found):
+            if text.strip():
+                scale = np.prod(
+                    [abs(a * d - b * c) ** 0.5 for a, b, c, d, *_ in (text_matrix, matrix)]
+                )
+                height = text_matrix[5] * matrix[3] + matrix[5]
+                found.append((scale * size, height, text.strip()))
+
+        page.extract_text(visitor_text=visit)
+        yield from ((number, *piece) for piece in found)
+
+
+@pytest.fixture(scope="module")
+def whole(synthetic, root, tmp_path_factory):
+    """Return the report with every figure that can be drawn, and the real deviations."""
+    folder = tmp_path_factory.mktemp("whole")
+    deviations = (root / "docs" / "deviations.md").read_text()
+    return report(synthetic, root, folder, available(synthetic.grid), deviations)
+
+
+def test_no_type_is_smaller_than_seven_points(whole):
+    sizes = [(round(size, 2), text) for _, size, _, text in pieces(whole)]
+    assert len(sizes) > 500
+    assert [piece for piece in sizes if piece[0] < 7] == []
+
+
+def test_no_page_but_the_last_is_under_half_full(whole):
+    lowest = {}
+    for number, _, height, _ in pieces(whole):
+        if height > FOOT:
+            lowest[number] = min(height, lowest.get(number, PAPER))
+    last = max(lowest)
+    assert {page: height for page, height in lowest.items() if height > PAPER / 2} in (
+        {},
+        {last: lowest[last]},
+    )
+
+
+def test_every_figure_and_table_is_referred_to(whole):
+    everything = " ".join(texts(whole))
+    for kind in ("Figure", "Table"):
+        numbers = {int(number) for number in re.findall(rf"{kind} (\d+)\.", everything)}
+        assert numbers == set(range(1, len(numbers) + 1))
+        for number in numbers - {1}:  # the summary stands on the first page, by itself
+            assert len(re.findall(rf"{kind} {number}\b", everything)) > 1, f"{kind} {number}"
+
+
+def test_text_and_figures_have_one_type_face(whole):
+    fonts = set()
+    for page in PdfReader(whole).pages:
+        resources = [page["/Resources"]]
+        resources += [
+            it.get_object()["/Resources"]
+            for it in page["/Resources"].get("/XObject", {}).values()
+            if "/Resources" in it.get_object()
+        ]
+        for one in resources:
+            fonts |= {
+                it.get_object()["/BaseFont"].split("+")[-1] for it in one.get("/Font", {}).values()
+            }
+    assert any(name.startswith("STIXGeneral") for name in fonts)
+    assert {name for name in fonts if not name.startswith(("STIX", "DejaVuSansMono"))} == set()
 
 
 def test_the_contents_can_be_clicked(pdf):
@@ -176,6 +253,7 @@ def test_a_missing_table_is_named(synthetic, root, tmp_path):
             deviations=None,
             output=tmp_path / "report.pdf",
             title="nothing",
+            date=date(2026, 11, 26),
         )
 
 
@@ -196,6 +274,7 @@ def test_a_wrong_template_is_named_and_leaves_no_file(synthetic, root, tmp_path)
             deviations=None,
             output=tmp_path / "report.pdf",
             title="wrong",
+            date=date(2026, 11, 26),
         )
     assert not list(tmp_path.glob("*report.pdf*"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from dualhead.cli.options import (
@@ -128,6 +129,7 @@ def _report(options: argparse.Namespace) -> None:
         deviations=options.deviations,
         output=options.output,
         title=options.title or Path.cwd().name,
+        date=date.today(),
     )
     files = [options.template, options.published, options.bibliography, options.deviations]
     _write_record(options, grid, [options.output], [file for file in files if file])

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dualhead import checks
-from dualhead.data.leakage import copies, same_content
 from dualhead.data.store import Store
 from dualhead.params import Settings, dump
+from dualhead.report.copies import accuracy_without, copied_tests
 from dualhead.report.pdf.provenance import flat, value_text
+from dualhead.report.pdf.runs import counted
 from dualhead.report.published import published_cell
 from dualhead.report.results import (
     Cell,
@@ -28,9 +29,8 @@ from dualhead.report.results import (
     read_result_scores,
     selections_of,
 )
-from dualhead.report.text import duration_text, signed
+from dualhead.report.text import device_text, duration_text, signed
 from dualhead.report.titles import METRICS, SELECTIONS
-from dualhead.runs.metrics import top_k_accuracy
 
 NEAR = 6  # matches that an error lists
 LABEL = 16  # characters of a fact's name
@@ -223,15 +223,12 @@ def _without_copies(grid: Settings, results: Path, result: Result) -> list[str]:
     if not path.is_file():
         return []
     with Store(path) as store:
-        copied = copies(same_content(store), store.splits[config["split"]])
-        names = {store.names[position] for position in copied}
-    scores = read_result_scores(results, result)
-    kept = np.array([name not in names for name in scores.names])
-    if kept.all() or not kept.any():
+        copied = copied_tests(store)[config["split"]]
+    without = accuracy_without(read_result_scores(results, result), copied)
+    if without is None:
         return []
-    right = top_k_accuracy(scores.values[kept], scores.labels[kept], 1)
-    told = f"{(~kept).sum():,} test samples have the content of a training one"
-    return [_fact("WARNING", f"{told}; top1 without them {right:.2f}")]
+    told = f"{len(copied):,} test samples have the content of a training one"
+    return [_fact("WARNING", f"{told}; top1 without them {without:.2f}")]
 
 
 def _selection_text(result: Result, selection: str) -> str:
@@ -260,7 +257,7 @@ def _made_with(metrics: Settings) -> list[tuple[str, str]]:
     return [
         ("code", _commit(metrics["git"])),
         ("packages", ", ".join(versions)),
-        ("device", str(metrics["device"])),
+        ("device", device_text(str(metrics["device"]))),
         ("wall time", f"{duration_text(metrics['train_seconds'])}; {_device_hours(metrics)}"),
         ("speed", f"{metrics['train_samples_per_second']:,.1f} training samples/s"),
         ("peak memory", f"{metrics['peak_memory_mb'] / 1000:.2f} GB"),
@@ -282,7 +279,7 @@ def _device_hours(metrics: Settings) -> str:
     hours = metrics["train_seconds"] / 3600
     threads = re.fullmatch(r"CPU, (\d+) threads", str(metrics["device"]))
     if threads:
-        return f"{hours * int(threads[1]):.2f} CPU-hours on {threads[1]} threads"
+        return f"{hours * int(threads[1]):.2f} CPU-hours on {counted(int(threads[1]), 'thread', 'threads')}"
     return f"{hours:.2f} GPU-hours"
 
 

@@ -184,9 +184,14 @@ def _mean(mean: str, std: str) -> Callable[[Settings], str]:
 
 
 def interval_text(record: Settings) -> str:
-    """Return `90.1–90.4`."""
+    """Return `90.12–90.41`."""
     low, high = record["low"], record["high"]
-    return "" if low is None else f"{low:.1f}\N{EN DASH}{high:.1f}"
+    return "" if low is None else f"{low:.2f}\N{EN DASH}{high:.2f}"
+
+
+def device_text(device: str) -> str:
+    """Return a device as a reader says it: `CPU, 1 thread`."""
+    return device.removesuffix("s") if device.endswith(", 1 threads") else device
 
 
 def duration_text(seconds: float) -> str:

@@ -35,7 +35,7 @@ from dualhead.runs.scores import Scores
 
 ANNOTATED = 12  # classes up to which a confusion matrix carries its numbers
 LABELED = 30  # and its names
-PAIRS = 7  # confused pairs that are listed
+PAIRS = 6  # confused pairs that are listed
 NORMAL_95 = 1.96
 OUTLINE: Settings = {"edgecolors": "white", "linewidths": 0.6}
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -157,7 +157,7 @@ def confusion(inputs: Inputs) -> Figure:
     """
     found = confusions(inputs)
     few = len(found.names) <= ANNOTATED
-    figure = new_figure(4.4 if few else 4.9)
+    figure = new_figure(4.6 if few else 5.0)
     grid = figure.add_gridspec(2 if found.theirs is not None else 1, 2, width_ratios=(1.15, 1))
     _matrix(figure.add_subplot(grid[:, 0]), found)
     most = figure.add_subplot(grid[0, 1])
@@ -251,7 +251,7 @@ def _pairs(axes: Axes, inputs: Inputs, found: Confusion, pairs: Sequence[tuple[i
         axes.scatter(points, places, color=RED, marker="D", s=18, label=label, zorder=3, **OUTLINE)
     for place, (true, taken) in zip(places, pairs, strict=True):
         text = f"{found.names[true]} {ARROW} {found.names[taken]}"
-        axes.text(0.01, place + 0.22, text, fontsize=SMALL, transform=axes.get_yaxis_transform())
+        axes.text(0.01, place + 0.26, text, fontsize=SMALL, transform=axes.get_yaxis_transform())
     axes.set_yticks([])
     axes.set(xlabel="Share of the true class (%)", ylim=(0.5 - max(len(pairs), PAIRS), 0.9))
     axes.set_xlim(left=0)

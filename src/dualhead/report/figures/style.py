@@ -62,6 +62,11 @@ STYLE: Final[Settings] = {
 }
 
 
+def font_folder() -> Path:
+    """Return the folder of the figures' fonts, which the report is set in, too."""
+    return Path(mpl.get_data_path()) / "fonts" / "ttf"
+
+
 def styled() -> AbstractContextManager[None]:
     """Return a context in which figures are drawn and saved in this style."""
     return mpl.rc_context(STYLE)  # type: ignore[arg-type]  # its keys are typed as literals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,10 +15,18 @@ from dualhead.files import replacing
 from dualhead.formats import read_published
 from dualhead.params import Settings
 from dualhead.report import captions
+from dualhead.report.claims import claims_of
+from dualhead.report.copies import all_without
 from dualhead.report.figures import FIGURES
-from dualhead.report.pdf import content, passport, provenance
+from dualhead.report.figures.inputs import Inputs
+from dualhead.report.figures.style import font_folder
+from dualhead.report.pdf import content, front, passport, provenance, seen
 from dualhead.report.pdf.markdown import blocks
+from dualhead.report.pdf.protocol import protocol
 from dualhead.report.pdf.runs import read_runs
+
+PRINTED = ("title", "facts", "splits", "dropped")
+"""Of a passport."""
 
 
 def build_report(
@@ -33,6 +42,7 @@ def build_report(
     deviations: Path | None,
     output: Path,
     title: str,
+    date: date,
 ) -> None:
     """Set the report of a workspace.
 
@@ -48,13 +58,15 @@ def build_report(
         deviations: a Markdown text of what differs from the paper; None if there is none.
         output: the PDF to write.
         title: of the workspace.
+        date: the day that stands on the first page.
 
     Raises:
         ValueError: if a table is missing, a result is not what its address says, or Typst fails.
     """
     numbers = read_published(published)
     everything = _content(grid, results, stores, _read_tables(grid, tables), numbers)
-    everything |= {"title": title, "figures": _figures(grid, figures, numbers)}
+    everything |= {"title": title, "date": _date_text(date)}
+    everything["figures"] = _figures(Inputs(grid, results, stores), figures, numbers)
     text = deviations.read_text(encoding="utf-8") if deviations and deviations.is_file() else ""
     everything["deviations"] = blocks(text)
     with TemporaryDirectory() as folder:
@@ -68,14 +80,24 @@ def build_report(
 
 
 def _set(source: Path, template: Path, output: Path) -> None:
-    """Compile; without system fonts and date, so that the same content gives the same bytes."""
+    """Compile with the figures' fonts and no others, so that the same content gives the same bytes."""
     try:
         with replacing(output) as temporary:
             typst.compile(
-                source, output=temporary, root=source.parent, format="pdf", ignore_system_fonts=True
+                source,
+                output=temporary,
+                root=source.parent,
+                format="pdf",
+                font_paths=[font_folder()],
+                ignore_system_fonts=True,
             )
     except typst.TypstError as error:
         raise ValueError(f"{template}: Typst cannot set it: {error}") from error
+
+
+def _date_text(day: date) -> str:
+    """Return `26 November 2026`."""
+    return f"{day.day} {day:%B %Y}"
 
 
 def _read_tables(grid: Settings, folder: Path) -> dict[str, pd.DataFrame]:
@@ -91,31 +113,44 @@ def _content(
     """Return everything that the template prints, but for title, figures and deviations."""
     runs = read_runs(grid, results)
     data = passport.passports(grid, stores)
+    copied = {one["address"]: one["copied"] for one in data}
     about_the_field = content.concerns_the_paper(grid, runs)
+    used = {(run.config["store"], run.config["split"]) for run in runs}
+    own = protocol(grid, runs)
+    without = list(all_without(grid, results, copied))
+    claims = [] if front.is_synthetic(runs) else claims_of(tables, published)
     return {
-        "names": captions.names(grid, published),
-        "warnings": [*content.warnings(grid, runs), *passport.warnings(data)],
-        "overview": content.overview(grid, runs, published),
-        "main": content.main_table(tables),
+        "heading": front.heading(grid, runs, published, own),
+        "abstract": front.abstract(grid, runs, tables, claims, without),
+        "warnings": [*front.warnings(grid, runs), *passport.warnings(data, used)],
+        "overview": front.overview(grid, runs, own),
+        "main": front.main_table(tables, without),
+        "claims": front.claims_table(claims),
+        "copies": front.copies_table(grid, without),
         "has-published": content.has_published(tables),
         "verdicts": content.verdicts(tables),
+        "abbreviations": content.abbreviations(tables),
         "tables": content.printed_tables(tables),
         "steps": content.steps(tables),
         "field": content.field(published) if about_the_field else None,
         "contradictions": published["contradictions"] if about_the_field else [],
-        "data": data,
+        "data": [{key: one[key] for key in PRINTED} for one in data],
         "settings": provenance.settings_tables(grid, runs),
-        "cost": provenance.cost_table(grid, runs, published),
-        "provenance": provenance.provenance(runs),
+        "cost": provenance.cost_table(grid, runs),
+        "provenance": provenance.provenance(grid, runs),
         "ensembles": provenance.ensembles(grid, results),
         "protocol": grid["protocol"],
     }
 
 
-def _figures(grid: Settings, folder: Path, published: Settings) -> list[Settings]:
-    """Return the figures that have been drawn, with their captions."""
+def _figures(inputs: Inputs, folder: Path, published: Settings) -> list[Settings]:
+    """Return the figures that have been drawn, with their captions and what to see in them."""
     return [
-        {"name": name, "caption": captions.figure_caption(grid, name, published)}
+        {
+            "name": name,
+            "caption": captions.figure_caption(inputs.grid, name, published),
+            "seen": seen.figure_text(name, inputs),
+        }
         for name in FIGURES
         if (folder / f"{name}.pdf").is_file()
     ]

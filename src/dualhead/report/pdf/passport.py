@@ -1,8 +1,8 @@
-"""The page about the data: what is in each store, how it is split, what was left out and why."""
+"""Page about the data: content of each store, its splits, and what was left out and why."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from dualhead.data.store import Store
 from dualhead.params import Settings
 from dualhead.params import address as address_of
 from dualhead.report.pdf.runs import table
+from dualhead.report.titles import dataset_title, split_title
 
 REASONS = 12  # that are listed; the CSV beside the store has every row
 
@@ -37,9 +38,19 @@ def passports(grid: Settings, stores: Path) -> list[Settings]:
     return found
 
 
-def warnings(found: Sequence[Settings]) -> list[Settings]:
-    """Return what the first page must say of the data: test samples that were trained on."""
-    texts = [f"{one['title']}, {text}" for one in found for text in one["copies"]]
+def warnings(found: Sequence[Settings], used: Collection[tuple[str, str]]) -> list[Settings]:
+    """Return what the first page must say of the data: test samples that were trained on.
+
+    Args:
+        found: passports.
+        used: address of a store and one of its splits, of each benchmark.
+    """
+    texts = [
+        f"{one['title']}, {text}"
+        for one in found
+        for split, text in one["copies"].items()
+        if (one["address"], split) in used
+    ]
     if not texts:
         return []
     text = "; ".join(texts) + ". The raw files hold them so."
@@ -62,12 +73,22 @@ def _refuse_other_settings(store: Store, entry: Settings) -> None:
 def _passport(store: Store, address: str, entry: Settings) -> Settings:
     dropped = store.path.with_name(f"{address}.dropped.csv")
     groups = same_content(store)
-    copied = _copies(store, groups)
+    told = _copies(store, groups)
+    copied = {
+        split: frozenset(store.names[place] for place in copies(groups, part))
+        for split, part in store.splits.items()
+    }
     return {
-        "title": f"{entry['dataset']} ({address})",
-        "facts": [*_facts(store, entry), ["Same content twice", _twice(groups, copied)]],
+        "title": dataset_title(entry["kind"]),
+        "address": address,
+        "copied": copied,
+        "facts": [
+            ["Store", address],
+            *_facts(store, entry),
+            ["Same content twice", _twice(groups, list(told.values()))],
+        ],
         "splits": _splits(store),
-        "copies": copied,
+        "copies": told,
         "dropped": _dropped(dropped),
     }
 
@@ -104,13 +125,13 @@ def _recorded(store: Store) -> str:
     return ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
 
 
-def _copies(store: Store, groups: Sequence[Sequence[int]]) -> list[str]:
+def _copies(store: Store, groups: Sequence[Sequence[int]]) -> dict[str, str]:
     """Return a sentence for each split that tests on the content of training samples."""
-    texts = []
+    texts = {}
     for name, part in sorted(store.splits.items()):
         if copied := copies(groups, part):
             text = copies_text(store.names, copied, int((part == 0).sum()))
-            texts.append(f"{name}: {text}")
+            texts[name] = f"{split_title(name)}: {text}"
     return texts
 
 
@@ -146,7 +167,7 @@ def _splits(store: Store) -> Settings:
         classes = len(np.unique(store.labels[test]))
         rows.append(
             [
-                name,
+                split_title(name),
                 f"{len(train):,}",
                 f"{len(test):,}",
                 f"{both:,}",

@@ -1,4 +1,4 @@
-"""Where the numbers come from: settings, cost, and a row for each run and ensemble."""
+"""Provenance of the numbers: settings, cost, and a row for each run and ensemble."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dualhead.report.pdf.runs import (
     without_repeats,
 )
 from dualhead.report.results import cells, read_results
-from dualhead.report.text import duration_text
-from dualhead.report.titles import SELECTIONS, benchmark_title, variant_title
+from dualhead.report.text import device_text, duration_text
+from dualhead.report.titles import SELECTIONS, benchmark_title, stream_title, variant_title
 
 COST = ("train_seconds", "train_samples_per_second", "peak_memory_mb")
 
@@ -45,8 +45,10 @@ def settings_tables(grid: Grid, runs: Sequence[Run]) -> Settings:
             if "." in key and own.get(key) != reference.get(key) and key in own
         ]
         if changes:
-            differing.append([benchmark, variant, "; ".join(changes)])
-    name = f"{base.config['benchmark']}, {base.config['variant']}"
+            where = benchmark_title(grid, benchmark)
+            differing.append([where, variant_title(variant), "; ".join(changes)])
+    name = f"{variant_title(base.config['variant'])} on "
+    name += benchmark_title(grid, base.config["benchmark"])
     columns = [("Setting", "left"), ("Value", "left")] * 2
     names = [("Benchmark", "left"), ("Variant", "left"), ("Differs in", "left")]
     return {"name": name, "base": table(columns, pairs), "others": table(names, differing)}
@@ -74,7 +76,7 @@ def value_text(value: object) -> str:
     )
 
 
-def cost_table(grid: Grid, runs: Sequence[Run], published: Settings) -> Settings:
+def cost_table(grid: Grid, runs: Sequence[Run]) -> Settings:
     """Return parameters, MACs, time, speed and memory of each cell, mean over seeds."""
     rows = []
     for (benchmark, variant, modality), group in grouped(runs, _cell_of_run).items():
@@ -84,7 +86,7 @@ def cost_table(grid: Grid, runs: Sequence[Run], published: Settings) -> Settings
         seconds, speed, memory = (np.mean([metrics[key] for metrics in found]) for key in COST)
         rows.append(
             [
-                benchmark_title(grid, benchmark, published),
+                benchmark_title(grid, benchmark),
                 variant_title(variant),
                 modality.replace("_", " "),
                 f"{found[0]['parameters']:,}",
@@ -92,11 +94,11 @@ def cost_table(grid: Grid, runs: Sequence[Run], published: Settings) -> Settings
                 duration_text(float(seconds)),
                 f"{speed:.0f}",
                 f"{memory / 1000:.1f}",
-                found[0]["device"],
+                device_text(str(found[0]["device"])),
             ]
         )
     columns = [("Benchmark", "left"), ("Variant", "left"), ("Modality", "left")]
-    columns += [("Parameters", "right"), ("GMACs", "right"), ("Training", "right")]
+    columns += [("Parameters", "right"), ("GMACs", "right"), ("Time", "right")]
     columns += [("Samples/s", "right"), ("GB", "right"), ("Device", "left")]
     return table(columns, without_repeats(rows))
 
@@ -106,7 +108,7 @@ def _cell_of_run(run: Run) -> tuple[str, str, str]:
     return config["benchmark"], config["variant"], config["modality"]
 
 
-def provenance(runs: Sequence[Run]) -> Settings:
+def provenance(grid: Grid, runs: Sequence[Run]) -> Settings:
     """Return a row for each run that was made: address, epochs, result, code, environment."""
     environments = list(dict.fromkeys(_environment(metrics) for _, metrics in made(runs)))
     others = [
@@ -132,15 +134,21 @@ def provenance(runs: Sequence[Run]) -> Settings:
     columns += [("Final loss", "right"), ("Time", "right"), ("Commit", "left"), ("Env.", "left")]
     names = [[chr(ord("A") + index), text] for index, text in enumerate(environments)]
     missing = [
-        f"{'/'.join(cell)} (seed {', '.join([str(run.config['seed']) for run in group])})"
+        f"{_cell_title(grid, cell)} (seed {', '.join([str(run.config['seed']) for run in group])})"
         for cell, group in grouped([run for run in runs if not run.result], _cell_of_run).items()
     ]
     return {"runs": table(columns, rows), "environments": names, "missing": missing}
 
 
+def _cell_title(grid: Grid, cell: Sequence[str]) -> str:
+    benchmark, variant, modality = cell
+    title = benchmark_title(grid, benchmark)
+    return f"{title}, {variant_title(variant)}, {stream_title(modality)}"
+
+
 def _environment(metrics: Settings) -> str:
     versions = [f"{name} {version}" for name, version in metrics["versions"].items()]
-    return listed([*versions, str(metrics["device"])])
+    return listed([*versions, device_text(str(metrics["device"]))])
 
 
 def ensembles(grid: Grid, results: Path) -> Settings | None:

@@ -90,6 +90,11 @@ def number(value: float | None, form: str) -> str:
     return "" if value is None or np.isnan(value) else signed(form.format(value))
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """Return `1 seed`, `3 seeds`."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def listed(words: Iterable[str]) -> str:
     """Return words with commas between them."""
     return ", ".join(words)
