@@ -18,7 +18,7 @@ import h5py
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 END_OF_FILE = slice(40, 48)
-"""Where the superblock of version 0 says how many bytes HDF5 wrote."""
+"""Field of the superblock (version 0) that holds the number of bytes HDF5 wrote."""
 SEAL = "\nSHA-256 of the bytes before this line without {start:016d} to {stop:016d}: {digest}\n"
 SEAL_PATTERN = re.compile(r"\nSHA-256 of .* without (\d{16}) to (\d{16}): ")
 SEAL_LENGTH = len(SEAL.format(start=0, stop=0, digest="0" * 64))

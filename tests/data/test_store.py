@@ -417,12 +417,14 @@ write_store(Path(sys.argv[1]), slow(), header=header(), splits=SPLITS)
 """
 
 
-def test_a_killed_writer_leaves_no_store_and_does_not_block_the_next(tmp_path, root):
+def test_two_writers_keep_apart_and_a_killed_one_leaves_no_store_and_blocks_nobody(tmp_path, root):
     path = tmp_path / "store.h5"
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITE_AND_HANG, path], stdout=subprocess.PIPE, cwd=root
     )
     assert writer.stdout.readline() == b"writing\n"
+    with pytest.raises(ValueError, match="another process is writing it"):
+        write_store(path, records(), header=header(), splits=SPLITS)
     writer.kill()
     writer.wait()
     assert not path.exists()

@@ -1,1 +1,1 @@
-"""Raw recordings to stores; never hears of torch."""
+"""Raw recordings to stores, without torch."""

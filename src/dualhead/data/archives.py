@@ -24,12 +24,12 @@ class RawFile(NamedTuple):
 
     @property
     def path(self) -> PurePosixPath:
-        """Where it lies, inside its archive if it is in one."""
+        """Path of the file, inside its archive if it is in one."""
         return PurePosixPath(self.member or self.source.as_posix())
 
 
 class ZipEntry(NamedTuple):
-    """Where one member lies in a zip: enough to read it without the archive's directory.
+    """Place of one member in a zip, enough to read it without the archive's directory.
 
     A directory of 260,000 names takes 200 MB in memory, which every worker would need again.
     """
@@ -68,7 +68,7 @@ def is_tar(path: Path) -> bool:
 
 @contextmanager
 def _archive(path: Path) -> Iterator[None]:
-    """Say what is wrong with an archive that cannot be read."""
+    """Turn the errors of a damaged archive into one line."""
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder.")
     try:
@@ -99,7 +99,7 @@ def _opened(tar: tarfile.TarFile, member: str) -> IO[bytes]:
 
 
 def zip_entries(path: Path) -> dict[str, ZipEntry]:
-    """Return where each member of a zip lies.
+    """Return the place of each member of a zip.
 
     Raises:
         ValueError: if the archive is cut short.
@@ -163,7 +163,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _target(folder: Path, name: str, archive: Path, *, plain: bool) -> Path:
-    """Return where a member goes, with its folder made; refuse what would leave `folder`."""
+    """Return the path to unpack a member to, with its folder made; refuse one outside `folder`."""
     target = folder.joinpath(*PurePosixPath(name).parts)
     if not plain or not target.resolve().is_relative_to(folder.resolve()):
         raise ValueError(

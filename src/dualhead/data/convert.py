@@ -59,7 +59,7 @@ NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 def joint_sources(
     source: SkeletonLayout, target: SkeletonLayout, own: Mapping[str, Sequence[str]] = NOTHING
 ) -> JointSources:
-    """Return which joints of the source each joint of the target is the mean of.
+    """Find for each joint of the target the joints of the source that it is the mean of.
 
     Args:
         source: layout of the joints that are there.

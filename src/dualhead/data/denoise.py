@@ -1,4 +1,4 @@
-"""Which of the tracker's bodies are people: the authors' energy rule, and CTR-GCN's denoising."""
+"""Choice of people among the tracker's bodies: the authors' energy rule, and CTR-GCN's denoising."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Track(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Its last frame."""
+        """Last frame of the body."""
         return self.start + len(self.joints[0]) - 1
 
 
 def energy(body: Floats) -> float:
-    """Return how far a body's joints are spread: the deviations of x, y and z, added.
+    """Return the spread of a body's joints: the standard deviations of x, y and z, added.
 
     The authors' measure: taken over all joints of all frames in which the body is there, so the
     body's size counts beside its motion.
@@ -151,12 +151,12 @@ def select_actors(tracks: Mapping[str, Track]) -> tuple[Array, list[Removed]]:
 
 
 def _shared_frames(span: tuple[int, int] | None, track: Track) -> int:
-    """Return in how many frames a track lies within an actor's span; negative if apart."""
+    """Count the frames of a track within an actor's span; negative if they lie apart."""
     return min(span[1], track.end) - max(span[0], track.start) + 1 if span else 0
 
 
 def _remove_noise(tracks: Mapping[str, Track]) -> tuple[dict[str, Track], list[Removed]]:
-    """Remove what is no person, and sort the others by motion, the largest first."""
+    """Remove short and sideways tracks, and sort the others by motion, the largest first."""
     kept, removed = _remove_short(tracks)
     motions = {body: motion(track.joints) for body, track in kept.items()}
     for body, track in list(kept.items()):
@@ -200,7 +200,7 @@ def motion(joints: Array) -> float:
 
 
 def _is_sideways(joints: Array) -> Mask:
-    """Return the frames (n,) where a body is too wide for its height."""
+    """Mark the frames (n,) with a body too wide for its height."""
     x, y = joints[0], joints[1]
     sideways: Mask = np.ptp(x, axis=1) > MAX_SPREAD * np.ptp(y, axis=1)
     return sideways

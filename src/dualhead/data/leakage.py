@@ -1,4 +1,4 @@
-"""What training and test must not share: samples, content, and people, cameras or setups."""
+"""Leaks between training and test: shared samples, content, people, cameras or setups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shared_values(meta: Columns, column: str, train: Integers, test: Integers) -
 
 
 def refuse_shared(dataset: Dataset, meta: Columns, where: str) -> None:
-    """Refuse a dataset's own splits where training and test share what the protocol keeps apart.
+    """Refuse a dataset's splits if training and test share people, cameras or setups kept apart.
 
     Raises:
         ValueError: naming the split, and the people, cameras or setups of both.
@@ -66,7 +66,7 @@ def refuse_overlap(store: Store, split: str) -> None:
 
 
 def _refuse_other_split(store: Store, split: str, dataset: Dataset) -> None:
-    """Refuse a split whose samples stand elsewhere than the dataset's definition puts them."""
+    """Refuse a split that differs from the dataset's own definition."""
     expected, found = dataset.splits[split](store.meta), store.splits[split]
     wrong = np.flatnonzero(expected != found)
     if not len(wrong):
@@ -84,7 +84,7 @@ PARTS = {1: "training", 0: "test", -1: "neither"}
 
 
 def content_digest(bodies: Sequence[Array]) -> bytes:
-    """Return what identifies the joints of a recording, to the bit; nothing if nobody is there."""
+    """Return a digest of a recording's joints, equal for equal bits; empty if nobody is there."""
     if not any(len(body) for body in bodies):
         return b""
     digest = blake2b(digest_size=16)

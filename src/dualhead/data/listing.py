@@ -22,7 +22,7 @@ def by_reason(counts: Mapping[str, int]) -> str:
 
 
 def list_dataset(kind: str, raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
-    """Return the recordings of a dataset sorted by name, and what was left out already.
+    """List the recordings of a dataset by name, and those left out already.
 
     Raises:
         ValueError: if nothing is there, or two recordings have one name.
@@ -105,7 +105,7 @@ def class_names_of(
 
 
 def fingerprint(kind: str, raw: Sequence[Path]) -> str:
-    """Return what identifies the raw data: the same for an archive and for its unpacked folder.
+    """Return the fingerprint of raw data, the same for an archive and its unpacked folder.
 
     It is made of names, classes and sizes, so it costs a listing; a change that keeps every size is
     not seen.

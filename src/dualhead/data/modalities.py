@@ -19,7 +19,7 @@ Positions = TypeVar("Positions", Array, "Tensor")
 
 
 class Modality(Protocol):
-    """What makes one modality from the joints."""
+    """Function from joints to one modality."""
 
     def __call__(self, joints: Positions, layout: SkeletonLayout, /) -> Positions:
         """Return the modality of joints (..., C, T, V, M), in the same type and shape."""

@@ -1,4 +1,4 @@
-"""Where a skeleton stands and faces: made the same for all recordings, as the authors do."""
+"""Normalization of poses: frames centered on the main body and turned to common axes, as the authors do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def normalize(bodies: Sequence[Array], layout: SkeletonLayout, how: str) -> tupl
 
 
 def remove_empty_frames(body: Array) -> Array:
-    """Return a body without the frames at its end where it is absent.
+    """Cut the frames at its end from which a body is absent.
 
     If it is absent in the first frame too, all frames where it is absent go, so that two bodies may
     lose step; otherwise gaps in the middle stay (both as in the authors' code).
@@ -58,7 +58,7 @@ def remove_empty_frames(body: Array) -> Array:
 
 
 def remove_unpeopled_frames(bodies: Sequence[Array]) -> list[Array]:
-    """Return bodies (T, V, C) without the frames where none of them is there; they keep step."""
+    """Cut the frames without any body from bodies (T, V, C), which keep step."""
     if not bodies:
         return []
     seen = np.any([_seen_joints(body).any(axis=1) for body in bodies], axis=0)
@@ -94,7 +94,7 @@ def rotate(bodies: Sequence[Array], layout: SkeletonLayout) -> tuple[Array, ...]
 
 
 def _center_frames(bodies: Sequence[Array], center: int) -> list[Array]:
-    """Subtract the main body's center in each frame from all joints that are there."""
+    """Subtract the main body's center of each frame from all joints present."""
     period = len(bodies[0])
     longest = max(PADDED_FRAMES, *map(len, bodies))
     centered = []
@@ -109,13 +109,13 @@ def _center_frames(bodies: Sequence[Array], center: int) -> list[Array]:
 
 
 def _seen_joints(body: Array) -> Mask:
-    """Return where a body (T, V, C) has a joint: (T, V)."""
+    """Mark the joints (T, V) that a body (T, V, C) has."""
     seen: Mask = np.moveaxis(body != 0, -1, 0).any(axis=0)
     return seen
 
 
 def _subtract(body: Array, origin: Array) -> Array:
-    """Move the joints that are there; the others stay at 0."""
+    """Subtract an origin from the joints present; the others stay at 0."""
     return np.where(_seen_joints(body)[..., None], body - origin, np.float32(0))
 
 
@@ -158,7 +158,7 @@ def _apply(matrix: Floats, positions: Array) -> Array:
 
 
 def center_first_frame(bodies: Sequence[Array], layout: SkeletonLayout) -> tuple[Array, ...]:
-    """Make the main body's center, in the first frame where it is there, the origin (CTR-GCN).
+    """Make the main body's center in the first frame that has it the origin (CTR-GCN).
 
     Args:
         bodies: (T, V, C), meters.

@@ -27,14 +27,14 @@ CHUNKS_AHEAD = 2  # for each worker: bounds what is in memory
 
 
 class Task(NamedTuple):
-    """A recording to be prepared, and where it lies if that is in a zip."""
+    """A recording to be prepared, with its place if it lies in a zip."""
 
     sample: RawSample
     entry: ZipEntry | None
 
 
 class Outcome(NamedTuple):
-    """What became of a recording: prepared, or dropped and why."""
+    """Result of one recording: prepared, or dropped for a reason."""
 
     sample: RawSample
     result: Prepared | Dropped

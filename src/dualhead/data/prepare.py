@@ -1,4 +1,4 @@
-"""Raw recordings to a store: list, check, prepare on all cores, write."""
+"""Preparation of a dataset: from listed raw recordings to a store, on all cores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STORE_NAME = re.compile(r".+-[0-9a-f]{8}")  # of a workspace: dataset and addres
 
 @dataclass
 class PrepareReport:
-    """What `prepare` did."""
+    """Counts of one preparation."""
 
     kept: int = 0
     reused: int = 0  # of those kept
@@ -47,7 +47,7 @@ class PrepareReport:
 
     @property
     def samples_per_second(self) -> float:
-        """Recordings that were prepared, not copied, in a second."""
+        """Recordings prepared, not copied, in a second."""
         return (self.kept - self.reused) / self.seconds
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class PrepareReport:
         (self.dropped_bodies if row.body else self.dropped_samples)[row.reason] += 1
 
     def counts(self) -> dict[str, object]:
-        """Return what the store keeps of this."""
+        """Return the counts that the store keeps."""
         keys = ("kept", "reused", "dropped_samples", "dropped_bodies")
         return {key: getattr(self, key) for key in keys}
 
@@ -79,7 +79,7 @@ def prepare(
     reuse: Path | None,
     workers: int,
 ) -> PrepareReport:
-    """Make the store of a dataset; it and the CSV of what was dropped appear when they are whole.
+    """Make the store of a dataset and the CSV of drops; both appear when they are whole.
 
     Args:
         kind: a key of `DATASETS`.
@@ -168,7 +168,7 @@ def _watched(
 def _fresh_records(
     outcomes: Iterable[Outcome], left_out: Sequence[Dropped], dropped: Path, report: PrepareReport
 ) -> Iterator[Record]:
-    """Yield what was prepared, and write the CSV of what was not; it is there before the store.
+    """Yield the prepared recordings, and write the CSV of drops, which is there before the store.
 
     Raises:
         ValueError: if not one recording could be prepared.

@@ -1,4 +1,4 @@
-"""The store: one HDF5 file per dataset, ragged, read through a memory map.
+"""Stores: one HDF5 file per dataset, ragged, read through a memory map.
 
 Rows are real frames of present bodies; padding, bone and motion are made when a sample is read.
 `joints` is contiguous and not compressed: lz4 or zstd would save 20 % of a file that is already 4.6
@@ -50,7 +50,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What a store says of itself, beside its samples.
+    """Attributes of a store.
 
     Attributes:
         dataset: kind of the dataset, a key of `DATASETS`.
@@ -317,7 +317,7 @@ class Store:
         return np.flatnonzero(self.splits[name] == 1), np.flatnonzero(self.splits[name] == 0)
 
     def position(self, name: str) -> int:
-        """Return where a sample is; its name may keep the raw file's folder and extension.
+        """Return the position of a sample; its name may keep the raw file's folder and extension.
 
         Raises:
             ValueError: for a name that is not in the store.
@@ -345,7 +345,7 @@ class Store:
         return bodies
 
     def content_keys(self) -> list[tuple[int, ...] | None]:
-        """Return what equal samples share, checksum and rows of each body; None where unknown."""
+        """Return keys that equal samples share, of checksum and lengths; None in older stores."""
         if self.checksums is None:
             return [None] * len(self)
         bounds = pairwise(self._sample_start.tolist())

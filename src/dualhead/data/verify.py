@@ -1,4 +1,4 @@
-"""Checks of raw data: whether it is whole, what it holds, and whether a store was made from it."""
+"""Checks of raw data: completeness, content, and agreement with a store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from dualhead.progress import progress
 
 
 def check_raw(store: Path, raw: Sequence[Path]) -> str:
-    """Return one line that says that the raw data is what the store was prepared from.
+    """Confirm in one line that a store was prepared from this raw data.
 
     Raises:
         ValueError: if the raw data has changed since.
@@ -49,7 +49,7 @@ def check_raw(store: Path, raw: Sequence[Path]) -> str:
 
 
 class Inspected(NamedTuple):
-    """What verification keeps of a recording."""
+    """Findings about one recording."""
 
     name: str
     digest: bytes  # of the joints that a store would hold
@@ -93,7 +93,7 @@ def verify(kind: str, raw: Sequence[Path], settings: Settings) -> str:
 
 
 def _inspect(samples: Sequence[RawSample], dataset: Dataset, settings: Settings) -> list[Inspected]:
-    """Prepare every recording on all cores, and keep what is counted of it."""
+    """Prepare every recording on all cores, and keep the findings."""
     function = bind(_inspect_chunk, dataset.prepare_sample, settings)
     with opened(samples) as tasks:
         outcomes = in_parallel(function, tasks, cores())
@@ -124,7 +124,7 @@ def _refuse_damaged(found: Sequence[Inspected], raw: Sequence[Path]) -> None:
 
 
 def _extent(found: Sequence[Inspected], meta: Columns) -> list[str]:
-    """Return lines about frames, bodies, and how many people, cameras, setups there are."""
+    """Return lines about frames and bodies, and the numbers of people, cameras and setups."""
     frames = np.array([one.num_frames for one in found])
     shortest, median, longest = (int(value) for value in np.quantile(frames, (0, 0.5, 1)))
     bodies = Counter(one.num_bodies for one in found)
@@ -145,7 +145,7 @@ def _split_line(dataset: Dataset, split: str, meta: Columns) -> str:
 
 
 def _content_lines(dataset: Dataset, meta: Columns, found: Sequence[Inspected]) -> list[str]:
-    """Return what there is to say of recordings with the same content under different names."""
+    """Return lines about recordings with the same content under different names."""
     names, groups = [one.name for one in found], equal_digests([one.digest for one in found])
     lines = [f"same content under another name: {sum(map(len, groups)):,} recordings"]
     for split, assign in dataset.splits.items():

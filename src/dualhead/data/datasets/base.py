@@ -12,7 +12,7 @@ from dualhead.params import Settings
 
 
 class RawSample(NamedTuple):
-    """One recording as it lies on disk, before it is read."""
+    """One raw recording before it is read."""
 
     name: str  # sample id without extension, unique in the dataset
     label: int  # 0-based class
@@ -23,7 +23,7 @@ class RawSample(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """Something that was left out of a store, and why; one row of the dropped CSV."""
+    """A body or recording left out of a store, and the reason; one row of the dropped CSV."""
 
     name: str
     body: str  # body ID or slot; empty if the whole sample was dropped
@@ -45,7 +45,7 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Everything that is special to one dataset.
+    """One dataset: its raw form, preparation, classes, splits and published counts.
 
     Attributes:
         kind: name of the dataset on the command line and in `datasets` of a params.yaml.

@@ -24,7 +24,7 @@ LABELS = "_label.json"  # kinetics_val_label.json beside kinetics_val/
 
 
 class Clip(NamedTuple):
-    """What a label file says of a clip."""
+    """Entry of a label file for one clip."""
 
     label: int  # 0-based class
     class_name: str
@@ -32,7 +32,7 @@ class Clip(NamedTuple):
 
 
 def list_clips(raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
-    """Return the clips that have a skeleton, and those that are left out because they have none.
+    """List the clips with a skeleton, and those left out for want of one or of a label.
 
     Args:
         raw: folders or zips that hold kinetics_train/, kinetics_val/ and their label files.
@@ -146,7 +146,7 @@ def _parse(content: bytes, name: str) -> dict[str, object]:
 
 
 def _read_frames(clip: Mapping[str, object], name: str) -> tuple[Floats, int, str]:
-    """Return (T, 5, V, 3) x, y, score; the number of frames; and what five persons leave out."""
+    """Return x, y and score (T, 5, V, 3), the number of frames, and a note on lost persons."""
     frames, persons, poses, scores = [], [], [], []
     lost = longest = 0
     try:

@@ -195,7 +195,7 @@ DENOISERS: Mapping[str, Callable[[Recording, int], tuple[Array, list[Removed]]]]
 
 
 def _cancelling(planes: Array) -> list[Removed]:
-    """Count what adds up to 0 without being 0: the official code takes it for absent, we keep it.
+    """Count joints, frames and recordings of sum 0 with other values: absent in the official code, kept here.
 
     Args:
         planes: (3, M, T, V), meters.

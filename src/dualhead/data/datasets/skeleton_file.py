@@ -1,4 +1,4 @@
-"""The text of NTU RGB+D's `.skeleton` files, read into numbers that equal Python's `float`, fast.
+"""Reader of NTU RGB+D's `.skeleton` text: fast, and each number equal to Python's `float`.
 
 A file is a count of frames; per frame a count of bodies; per body a header, a count of joints, and
 one line of 12 fields for each joint, of which x, y and z come first.
@@ -77,7 +77,7 @@ def read_skeleton(content: bytes, name: str, num_joints: int) -> Recording:
 
 @dataclass(frozen=True)
 class _Lines:
-    """The lines of a file; the last one, mostly empty, is what follows the last line break."""
+    """Lines of a file; the last one, mostly empty, follows the last line break."""
 
     content: bytes
     breaks: list[int]  # line i lies between breaks i and i + 1
@@ -90,7 +90,7 @@ class _Lines:
         return len(self.breaks) - 1
 
     def is_whole(self, number: int) -> bool:
-        """Say whether a line, a count or a joint, is there to its end; only the last may not be."""
+        """Return whether a line, a count or a joint, is there to its end; only the last may be cut."""
         last = len(self) - 1
         return number < last or (number == last and len(self[last].split()) in (1, FIELDS))
 

@@ -1,4 +1,4 @@
-"""Generation: who performs which action how often, and the folder that is written."""
+"""Generation of the dataset: performances, and the folder of their recordings."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SHORTEST = 10  # frames: an action must fit in
 
 
 class Counts(NamedTuple):
-    """What lies in the folder."""
+    """Counts of the recordings in the folder."""
 
     recordings: int
     written: bool  # false if it was there already
 
 
 class Plan(NamedTuple):
-    """What is to be written; the marker file keeps it."""
+    """Settings of a dataset, which the marker file keeps."""
 
     classes: int
     subjects: int
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
 
     @property
     def marker(self) -> dict[str, object]:
-        """What the marker file says."""
+        """Content of the marker file."""
         names = [action.name for action in ACTIONS[: self.classes]]
         settings = {"recipe": RECIPE, **self._asdict(), "frames": list(self.frames)}
         return {"settings": settings, "class_names": names, "recordings": self.recordings}
@@ -116,7 +116,7 @@ def _check(plan: Plan) -> None:
 
 
 def _is_there(output: Path, plan: Plan) -> bool:
-    """Return whether these very recordings lie in `output`; refuse to replace what is not ours."""
+    """Return whether these very recordings lie in `output`; refuse to replace other files."""
     if not output.exists() or not any(output.iterdir()):
         return False
     if not (output / MARKER).is_file():

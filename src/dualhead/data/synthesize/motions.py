@@ -20,7 +20,7 @@ LEFT, RIGHT = 0, 1
 
 @dataclass
 class Pose:
-    """How a body moves: angles in radians, lengths in meters; (T,), or (T, 2) for left and right.
+    """Course of a body's angles in radians and lengths in meters: (T,), or (T, 2) for left and right.
 
     Attributes:
         ahead: way gone forward.
@@ -50,7 +50,7 @@ class Pose:
 
 
 class Clock(NamedTuple):
-    """The time course of one performance."""
+    """Time course of one performance."""
 
     seconds: Floats  # (T,)
     active: Floats  # (T,), 0 at rest, 1 while the action is held
@@ -60,7 +60,7 @@ class Clock(NamedTuple):
 
 
 class Person(NamedTuple):
-    """What is a subject's own, in every recording."""
+    """Body and manner of one subject, the same in every recording."""
 
     scale: float  # body size
     limbs: Floats  # (8,), factors of bone lengths
@@ -166,7 +166,7 @@ ACTIONS: tuple[Action, ...] = (
 
 
 def time_course(num_frames: int, person: Person, phase: float, rng: np.random.Generator) -> Clock:
-    """Return when one performance of an action begins and ends, and how fast and large it is."""
+    """Draw the beginning, end, speed and size of one performance."""
     seconds = np.arange(num_frames) / FRAME_RATE
     share = np.arange(num_frames) / num_frames
     begin, end = rng.uniform(0.04, 0.12), rng.uniform(0.9, 1.0)

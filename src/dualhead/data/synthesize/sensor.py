@@ -37,7 +37,7 @@ def sensor_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
 
 
 class Track(NamedTuple):
-    """What the sensor takes for one body."""
+    """One body as the sensor sees it."""
 
     joints: Floats  # (T, V, 3)
     start: int = 0
@@ -45,14 +45,14 @@ class Track(NamedTuple):
 
 
 class Disturbed(NamedTuple):
-    """What is written to a file."""
+    """Tracks of one recording, and its lost frames."""
 
     tracks: list[Track]
     lost: set[int]  # frames without any body
 
 
 def disturb(tracks: Sequence[Track], rng: np.random.Generator) -> Disturbed:
-    """Add what real recordings suffer from: a body that is none, lost frames, a new ID."""
+    """Add a flaw of real recordings to some: a body that is none, lost frames, a new ID."""
     disturbed, num_frames = list(tracks), len(tracks[0].joints)
     kind = rng.choice(
         ["none", "spurious", "gap", "late", "renamed"], p=[0.7, 0.1, 0.07, 0.06, 0.07]
@@ -71,7 +71,7 @@ def disturb(tracks: Sequence[Track], rng: np.random.Generator) -> Disturbed:
 
 
 def _spurious(body: Floats, rng: np.random.Generator) -> Track:
-    """Return a piece of furniture that is a body for some frames: small, and hardly moving."""
+    """Return a piece of furniture taken for a body in some frames: small, and hardly moving."""
     length = int(rng.integers(3, 10))
     start = int(rng.integers(0, max(1, len(body) - length)))
     shape = 0.35 * (body[0] - body[0].mean(axis=0)) + body[0].mean(axis=0) + [0.9, -0.5, 0.3]
