@@ -589,3 +589,33 @@ def test_a_number_of_several_tables_is_counted_once(paper, published):
     last, best = (sum(int(row[place]) for row in content.verdicts(tables)) for place in (1, 2))
     assert rows == 24 + 18  # Tables 1 to 3; Tables 4 to 8
     assert last == best == 24 + 11  # our joints stand in six tables, MS-G3D's in two
+
+
+def steps_of(record):
+    """Return the printed row of one step, by column."""
+    found = content.steps({"table4": pd.DataFrame([record])})
+    return dict(
+        zip([column["title"] for column in found["columns"]], found["rows"][0], strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "p", "holm", "shown"),
+    [
+        (1, 0.0001, 0.0003, "one run each"),
+        (3, 0.03, 0.09, "no, 3 seeds each"),
+        (5, 0.01, 0.03, "yes, 5 seeds each"),
+        (None, None, None, "not run"),
+    ],
+)
+def test_a_step_is_shown_by_the_corrected_p_and_never_by_one_run(
+    paper, published, seeds, p, holm, shown
+):
+    record = build(paper, "table4", published).set_index("row").loc["ms_g3d"].to_dict()
+    record |= {"row": "ms_g3d", "step_seeds": seeds, "step_p": p, "step_p_holm": holm}
+    row = steps_of(record)
+    assert shown == row["Shown?"]
+    assert (row["p"], row["p (Holm)"]) == tuple(
+        "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+        for value in (p, holm)
+    )
