@@ -7,10 +7,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from dualhead.layout import LAYOUTS
-from dualhead.models import build_model, norm, temporal, window
+from dualhead.models import build_model, ops
+from dualhead.models.attention import attention_maps
 from dualhead.models.bodies import distinct_rows, is_present
 from dualhead.models.convert import published_views
 from dualhead.models.dualhead import at_frames
+from dualhead.models.fold import fold
 from dualhead.runs.inference import precision
 from tests.reference import network
 
@@ -138,12 +140,7 @@ def test_a_training_step_equals_the_reference(variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_evaluation_equals_the_reference(variant):
     reference, model, shape = build_pair(variant)
-    x = make_input(shape)
-    with torch.no_grad():
-        expected, actual = reference.eval()(x), model.eval()(x)
-    assert expected.keys() == actual.keys()
-    for head, logits in expected.items():
-        torch.testing.assert_close(actual[head], logits, rtol=1e-12, atol=1e-12)
+    assert_same_evaluation(reference, model, make_input(shape))
 
 
 @pytest.mark.parametrize("layout", ["openpose18", "kinect20"])
@@ -160,33 +157,31 @@ def test_any_number_of_frames_equals_the_reference(variant, frames):
     assert_same_step(reference, model, make_input(shape))
 
 
-@pytest.fixture
-def as_on_a_gpu(monkeypatch):
-    """Compute as on a GPU, which is given all bodies at once and has products of its own choice."""
-    for module in (norm, temporal, window):
-        monkeypatch.setattr(module, "in_slabs", lambda x: False)
-    monkeypatch.setattr(temporal, "_weight_gradient", lambda *_: pytest.fail("the CPU's way"))
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_a_gpu_computes_equals_the_reference(variant, as_on_a_gpu):
+def test_the_plain_operations_equal_the_reference(variant):
     reference, model, shape = build_pair(variant)
     x = make_input(shape)
-    assert_same_step(reference, model, x)
-    with torch.no_grad():
-        expected, actual = reference.eval()(x), model.eval()(x)
-    for head, logits in expected.items():
-        torch.testing.assert_close(actual[head], logits, rtol=1e-12, atol=1e-12)
+    with ops.use("plain"):
+        assert_same_step(reference, model, x)
+        assert_same_evaluation(reference, model, x)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 5, 13])
-def test_what_a_gpu_computes_of_few_frames_equals_the_reference(frames, as_on_a_gpu):
+def test_the_plain_operations_take_few_frames(frames):
     reference, model, shape = build_pair("dualhead", frames=frames, samples=3)
-    assert_same_step(reference, model, make_input(shape))
+    with ops.use("plain"):
+        assert_same_step(reference, model, make_input(shape))
 
 
-def test_a_gpu_is_given_all_at_once(as_on_a_gpu):
-    assert [slice(0, 9)] == list(norm.slabs(torch.empty(9, norm.SLAB)))
+@torch.no_grad()
+def assert_same_evaluation(reference, model, x):
+    """Compare the logits of both networks, and of the folded one."""
+    expected = reference.eval()(x)
+    for ours in (model.eval(), fold(model)):
+        actual = ours(x)
+        assert expected.keys() == actual.keys()
+        for head, logits in expected.items():
+            torch.testing.assert_close(actual[head], logits, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -205,32 +200,34 @@ def test_absent_bodies_count_as_often_as_they_occur(bodies, absent):
     reference, model, shape = build_pair("dualhead", bodies=bodies, frames=9)
     x = make_input(shape, absent)
     assert_same_step(reference, model, x)
-    with torch.no_grad():
-        expected, actual = reference.eval()(x), model.eval()(x)
-    for head, logits in expected.items():
-        torch.testing.assert_close(actual[head], logits, rtol=1e-12, atol=1e-12)
+    assert_same_evaluation(reference, model, x)
 
 
 def test_a_batch_without_any_body_equals_the_reference():
     reference, model, shape = build_pair("dualhead", frames=9)
     x = torch.zeros(shape, dtype=torch.float64)
-    with torch.no_grad():
-        torch.testing.assert_close(model.eval()(x), reference.eval()(x))
+    assert_same_evaluation(reference, model, x)
 
 
 def test_absent_bodies_are_encoded_once(monkeypatch):
     _, model, shape = build_pair("dualhead")
-    encoded = []
-    encode = model._encode
-    monkeypatch.setattr(model, "_encode", lambda x, b: encoded.append(len(x)) or encode(x, b))
-    x = make_input(shape)  # five bodies and three absences
-    model.train()(x)
-    assert [6] == encoded
+    folded, x = fold(model), make_input(shape)  # five bodies and three absences
+    assert [6] == encoded_rows(model.train(), x)
+    assert [6] == encoded_rows(model.eval(), x)
     with torch.no_grad():
-        model.eval()(x)
-        first = sum(encoded)
-        model(x)
-    assert (6 + 6, 5) == (first, sum(encoded) - first)
+        assert 6 == sum(encoded_rows(folded, x))
+        assert [5] == encoded_rows(folded, x)
+    with ops.use("plain"):
+        assert [8] == encoded_rows(model, x)
+
+
+def encoded_rows(model, x):
+    """Return how many bodies each call of a network's encoder gets."""
+    seen, encode = [], model.encode
+    model.encode = lambda rows: seen.append(len(rows)) or encode(rows)
+    model(x)
+    del model.encode
+    return seen
 
 
 def test_a_body_that_moves_at_all_is_present():
@@ -241,15 +238,10 @@ def test_a_body_that_moves_at_all_is_present():
 
 def test_distinct_rows_keep_one_absent_body_a_slot():
     present = torch.tensor([[True, False], [True, False], [False, True]])
-    rows, batch, index = distinct_rows(present)
-    assert [
-        0,
-        2,
-        4,
-        5,
-        1,
-    ] == rows.tolist()  # the one absent body of the first slot stands for itself
-    assert [(0, 4, 1), (4, 5, 2)] == [tuple(part) for part in batch]
+    rows, counts, index = distinct_rows(present)
+    # the one absent body of the first slot stands for itself
+    assert [0, 2, 4, 5, 1] == rows.tolist()
+    assert [1, 1, 1, 1, 2] == counts.tolist()
     assert [[0, 4], [1, 4], [2, 3]] == index.tolist()
 
 
@@ -265,32 +257,25 @@ def test_evaluation_with_gradients_equals_the_reference():
         assert (ours[name] - parameter.grad).norm() <= 1e-11 * parameter.grad.norm() + 1e-13, name
 
 
-@pytest.mark.parametrize("change", ["step", "load", "train", "attribute"])
-def test_evaluation_follows_every_change_of_weights(change):
+def test_a_folded_network_is_a_copy():
     _, model, shape = build_pair("dualhead", frames=9)
-    x, other = make_input(shape), copy.deepcopy(model)
-    with torch.no_grad():
-        before = model.eval()(x)["fine"]
-        for parameter in other.parameters():
-            parameter.mul_(1.1)
-        if change == "step":
-            for parameter in model.parameters():
-                parameter.mul_(1.1)
-        elif change == "load":
-            model.load_state_dict(other.state_dict())
-        elif (
-            change == "train"
-        ):  # what .data does is not counted, so it takes a call of train() or eval()
-            for parameter in model.parameters():
-                parameter.data.mul_(1.1)
-            model.eval()
-        else:
-            for parameter in model.parameters():
-                parameter.data = parameter.data * 1.1
-        after = model(x)["fine"]
-        expected = other.eval()(x)["fine"]
-    assert (after - before).abs().max() > 1e-6
-    torch.testing.assert_close(after, expected)
+    before, x = copy.deepcopy(model.state_dict()), make_input(shape)
+    folded = fold(model.train())
+    expected = folded(x)["fine"]
+    assert model.training
+    assert not any(p.requires_grad for p in folded.parameters())
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    step(model, x)
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    assert torch.equal(expected, folded(x)["fine"])
+    assert not torch.allclose(expected, fold(model)(x)["fine"])
+
+
+def test_a_copy_of_a_network_belongs_to_no_group():
+    _, model, _ = build_pair("dualhead")
+    model.bodies.norm.group = object()
+    assert copy.deepcopy(model).bodies.norm.group is None
+    assert model.bodies.norm.group is not None
 
 
 def test_training_twice_gives_the_same_bits():
@@ -318,7 +303,7 @@ def test_gradient_reaches_every_parameter(variant):
 @pytest.mark.parametrize("variant", ["dualhead", "self_temporal", "subsample_1"])
 def test_temporal_attention_starts_at_one_half(variant):
     model = build_model("dualhead", small_settings(variant), LAYOUTS["ntu25"], CLASSES).eval()
-    maps = model.attention(torch.randn(2, 3, 12, 25, 2))
+    maps = attention_maps(model, torch.randn(2, 3, 12, 25, 2))
     assert {"frames_1", "frames_2", "joints_1", "joints_2"} == maps.keys()
     assert (maps["frames_1"] == 0.5).all()
     assert (maps["joints_1"] != 0.5).any()
@@ -326,7 +311,7 @@ def test_temporal_attention_starts_at_one_half(variant):
 
 def test_attention_maps_are_per_body_and_frame_or_joint():
     model = build_model("dualhead", small_settings("dualhead"), LAYOUTS["ntu25"], CLASSES).eval()
-    maps = model.attention(torch.randn(4, 3, 21, 25, 2))
+    maps = attention_maps(model, torch.randn(4, 3, 21, 25, 2))
     shapes = {name: tuple(values.shape) for name, values in maps.items()}
     assert (4, 2, 11) == shapes["frames_1"]
     assert (4, 2, 6) == shapes["frames_2"]
@@ -336,7 +321,13 @@ def test_attention_maps_are_per_body_and_frame_or_joint():
 def test_attention_is_refused_in_training():
     model = build_model("dualhead", small_settings("dualhead"), LAYOUTS["ntu25"], CLASSES)
     with pytest.raises(ValueError, match="eval"):
-        model.attention(torch.randn(2, 3, 12, 25, 2))
+        attention_maps(model, torch.randn(2, 3, 12, 25, 2))
+
+
+def test_a_network_without_attention_has_no_maps():
+    settings = small_settings("no_attention")
+    model = build_model("dualhead", settings, LAYOUTS["ntu25"], CLASSES).eval()
+    assert {} == attention_maps(model, torch.randn(2, 3, 12, 25, 2))
 
 
 def test_attention_at_rate_four_is_every_second_logit():

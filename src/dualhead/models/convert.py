@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from dualhead.checks import load as load_params
 from dualhead.layout import SkeletonLayout, load_layout
 from dualhead.models.checkpoint import build, read_tensors, save_checkpoint
-from dualhead.models.stgc import STGCBlock
-from dualhead.models.temporal import MultiScaleTemporalConv
-from dualhead.models.window import WindowGraphConv
+from dualhead.models.dualhead import MultiScaleTemporalConv, STGCBlock, WindowGraphConv
 from dualhead.params import Settings, packaged_params
 
 Tensors = Mapping[str, Tensor]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from dualhead.layout import SkeletonLayout
-from dualhead.models.bodies import Bodies, Features, pooled
-from dualhead.models.norm import Batch
-from dualhead.models.stgc import BlockShape, STGCBlock
+from dualhead.models.bodies import Bodies, encode_bodies, is_present, without_autocast
+from dualhead.models.dualhead import BlockShape, STGCBlock
 from dualhead.params import Settings
 
 
@@ -43,11 +41,12 @@ class MSG3D(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Return the logits."""
-        features = self.bodies(x, self._encode, self)
-        with torch.autocast(x.device.type, enabled=False):
-            return {"logits": self.classify(features["logits"])}
+        (features,) = encode_bodies(self, self.bodies(x), is_present(x))
+        with without_autocast(x):
+            return {"logits": self.classify(features)}
 
-    def _encode(self, x: Tensor, batch: Batch) -> Features:
+    def encode(self, x: Tensor) -> tuple[Tensor]:
+        """Return what is seen of each body, (B, T', V, C), of (B, T, V, C)."""
         for block in self.blocks:
-            x = block(x, batch)
-        return {"logits": pooled(x)}
+            x = block(x)
+        return (x,)

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
-from dualhead.models.norm import synchronize
+from dualhead.models.ops.norm import synchronize
 from dualhead.runs.inference import choose_device
 from dualhead.runs.stopping import STOP_SIGNALS, Requested
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dualhead.data.store import Store
 from dualhead.files import digest_of, write_record
+from dualhead.models.attention import attention_maps, gates
 from dualhead.models.checkpoint import load, load_checkpoint
 from dualhead.models.dualhead import DualHead
 from dualhead.params import Settings, address
@@ -129,10 +130,7 @@ def _score(
 
 
 def score_split(model: nn.Module, split: Split, config: Settings, batch_size: int) -> Heads:
-    """Return logits and softmax of each head and of their fusion, (n, classes) each.
-
-    The network is put in eval mode.
-    """
+    """Return logits and softmax of each head and of their fusion, (n, classes) each."""
     batches = ordered_batches(
         split, batch_size, modality=config["modality"], settings=config["input"]
     )
@@ -146,7 +144,7 @@ def score_split(model: nn.Module, split: Split, config: Settings, batch_size: in
 
 def _attend(model: nn.Module, split: Split, config: Settings) -> Attention | None:
     """Return a network's attention maps of each class's first test recording; None without attention."""
-    if not (isinstance(model, DualHead) and (model.attend_frames or model.attend_joints)):
+    if not (isinstance(model, DualHead) and gates(model)):
         return None
     first = np.unique(split.labels.numpy(), return_index=True)[1]
     index, settings = torch.from_numpy(first), config["input"]
@@ -156,7 +154,7 @@ def _attend(model: nn.Module, split: Split, config: Settings) -> Attention | Non
             batch = make_batch(
                 split, one, modality=config["modality"], settings=settings, generator=None
             )
-            for name, values in model.attention(batch).items():
+            for name, values in attention_maps(model, batch).items():
                 maps.setdefault(name, []).append(values.float().cpu())
     names = [split.names[position] for position in first]
     tables = {name: torch.cat(values).numpy() for name, values in maps.items()}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dualhead.models import bfloat16
+from dualhead.models.fold import fold
 
 Array = npt.NDArray[np.float32]
 
@@ -110,8 +111,8 @@ def head_logits(network: Callable[[Tensor], dict[str, Tensor]], batch: Tensor) -
 @torch.inference_mode()
 def infer(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, Array]:
     """Return each head's logits for all batches, (N, classes), in eval mode."""
-    model.eval()
-    outputs = [head_logits(model, batch) for batch in batches]
+    folded = fold(model)
+    outputs = [head_logits(folded, batch) for batch in batches]
     return {
         head: torch.cat([logits[head] for logits in outputs]).cpu().numpy() for head in outputs[0]
     }

@@ -2,10 +2,10 @@
 
 import torch
 
-from dualhead.models.ops import compiled, plain
+from dualhead.models.ops import compiled, cpu, plain
 from dualhead.models.ops.norm import BatchNorm, row_counts
 
-IMPLEMENTATIONS = {"plain": plain, "compiled": compiled}
+IMPLEMENTATIONS = {"plain": plain, "cpu": cpu, "compiled": compiled}
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-11}
 
 

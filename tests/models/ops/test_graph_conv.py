@@ -32,6 +32,17 @@ def test_graph_conv_equals_the_sum_over_scales_and_joints(name, channels, out):
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_bias_is_added_to_every_joint(name):
+    adjacency, weight, bias = random(2, 5, 5), random(4, 12, seed=2), random(4, seed=3)
+    assert_same(
+        lambda x: IMPLEMENTATIONS[name].graph_conv(x, adjacency, weight, bias),
+        lambda x: (slow_graph_conv(x, adjacency, weight) + bias, []),
+        random(2, 7, 5, 6),
+        [adjacency, weight, bias],
+    )
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_the_adjacency_is_read_from_row_to_column(name):
     adjacency = torch.zeros(1, 3, 3)
     adjacency[0, 0, 2] = 1  # joint 0 gathers from joint 2

@@ -23,24 +23,25 @@ FEW = 16
 """Channels below which windows are one matrix, too."""
 
 
-def graph_conv(x: Tensor, adjacency: Tensor, weight: Tensor) -> Tensor:
+def graph_conv(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Gather and mix as `plain.graph_conv` does, by one matrix from (joint, channel) to (joint, channel)."""
     bodies, frames, joints, channels = x.shape
     if channels > DENSE:
-        return _gather(x, adjacency, weight)
+        return _gather(x, adjacency, weight, bias)
     by_scale = weight.view(len(weight), -1, channels)
     matrix = torch.einsum("kvu,okc->ucvo", adjacency, by_scale).reshape(joints * channels, -1)
     rows = x.reshape(bodies * frames, joints * channels)
-    return (rows @ matrix.to(x.dtype)).view(bodies, frames, joints, -1)
+    mixed = (rows @ matrix.to(x.dtype)).view(bodies, frames, joints, -1)
+    return mixed if bias is None else mixed + bias.to(x.dtype)
 
 
-def _gather(x: Tensor, adjacency: Tensor, weight: Tensor) -> Tensor:
+def _gather(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Gather all scales of a frame by one product, whose rows (joint, scale) are those that are mixed."""
     bodies, frames, joints, channels = x.shape
     gather = adjacency.transpose(0, 1).reshape(-1, joints).to(x.dtype)
     nodes = x.reshape(bodies * frames, joints, channels)
     gathered = torch.bmm(gather.expand(len(nodes), -1, -1), nodes)
-    return linear(gathered.view(bodies, frames, joints, -1), weight)
+    return linear(gathered.view(bodies, frames, joints, -1), weight, bias)
 
 
 def window_graph_conv(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,17 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
         self.group: ProcessGroup | None = None
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a copy has; it belongs to this process alone."""
+        return {**self.__dict__, "group": None}
+
+
+def synchronize(model: nn.Module, group: ProcessGroup) -> None:
+    """Make every normalization of a model use the statistics of all processes' batches together."""
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.group = group
+
 
 class Term(NamedTuple):
     """A tensor to be normalized, (B, ..., C), its normalization, and the bias to add before, (C,) or None.
@@ -46,18 +58,39 @@ class Term(NamedTuple):
     offset: Tensor | None = None
 
 
+class Run(NamedTuple):
+    """Consecutive rows of a batch, each of which stands for `copies` equal ones."""
+
+    start: int
+    stop: int
+    copies: float
+
+
 class Rows:
     """The rows of a batch.
 
     Attributes:
         counts: how many equal rows each stands for, (B,), whole numbers; None: every row counts once.
-        observed: normalizations, and the means and unbiased variances to move their running statistics to.
+        observed: running statistics, and what to move them towards.
     """
 
     def __init__(self, counts: Tensor | None = None) -> None:
         self.counts = counts
-        self.observed: list[tuple[BatchNorm, Tensor, Tensor]] = []
+        self.observed: list[tuple[Tensor, Tensor]] = []
 
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The rows, those side by side that stand for equally many together."""
+        if self.counts is None:
+            return ()
+        copies, lengths = torch.unique_consecutive(self.counts, return_counts=True)
+        stops = lengths.cumsum(0).tolist()
+        starts = [0, *stops[:-1]]
+        return tuple(map(Run, starts, stops, copies.tolist()))
+
+
+EVERY = slice(None)
+"""All channels."""
 
 _running: list[Rows] = []  # innermost last
 
@@ -73,10 +106,7 @@ def row_counts(counts: Tensor | None) -> Iterator[None]:
     _running.append(rows)
     try:
         yield
-        if rows.observed:
-            norms, means, variances = zip(*rows.observed, strict=True)
-            _move([norm.running_mean for norm in norms], means)
-            _move([norm.running_var for norm in norms], variances)
+        _move(rows.observed)
     finally:
         _running.pop()
 
@@ -88,20 +118,35 @@ def counts_of(x: Tensor) -> Tensor | None:
     return counts
 
 
+def runs_of(x: Tensor) -> tuple[Run, ...]:
+    """Return the rows of x in runs of equal counts."""
+    return (Run(0, len(x), 1),) if counts_of(x) is None else _running[-1].runs
+
+
 @torch.no_grad()
-def observe(norm: BatchNorm, mean: Tensor, variance: Tensor) -> None:
-    """Move running statistics towards a batch's mean and unbiased variance, now or when `row_counts` ends."""
+def observe(norm: BatchNorm, mean: Tensor, variance: Tensor, own: slice = EVERY) -> None:
+    """Move running statistics towards a batch's mean and unbiased variance, now or when `row_counts` ends.
+
+    Args:
+        norm: the normalization.
+        mean: of the channels `own`.
+        variance: of the same.
+        own: which of the normalization's channels these are.
+    """
+    found = [(norm.running_mean[own], mean), (norm.running_var[own], variance)]
     if _running:
-        _running[-1].observed.append((norm, mean, variance))
+        _running[-1].observed += found
     else:
-        _move([norm.running_mean], [mean])
-        _move([norm.running_var], [variance])
+        _move(found)
 
 
 @torch.no_grad()
-def _move(running: Sequence[Tensor], found: Sequence[Tensor]) -> None:
-    values = [value.to(own.dtype) for own, value in zip(running, found, strict=True)]
-    torch._foreach_lerp_(list(running), values, BatchNorm.momentum)
+def _move(observed: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Move running statistics, all in one call."""
+    running = [own for own, _ in observed]
+    if running:
+        values = [value.to(own.dtype) for own, value in observed]
+        torch._foreach_lerp_(running, values, BatchNorm.momentum)
 
 
 def wide(x: Tensor) -> Tensor:
@@ -119,22 +164,23 @@ def normalize(term: Term) -> Tensor:
     return F.batch_norm(rows, *tensors, norm.training, norm.momentum, norm.eps).view(x.shape)
 
 
-def weighted_norm(term: Term, *, one_pass: bool = False) -> Tensor:
+def weighted_norm(term: Term, *, own: slice = EVERY, one_pass: bool = False) -> Tensor:
     """Return norm(x) of a training batch whose rows count as often as `row_counts` says, in all processes together.
 
     Args:
         term: x, and the normalization.
+        own: which of the normalization's channels x has.
         one_pass: whether the variance is taken about the running mean, in the same pass as the mean; a compiler makes
             one kernel of it. It loses digits where the mean is many standard deviations away from the running one.
     """
     x, norm, offset = term
-    parameters = norm.weight, norm.bias, offset
-    about = norm.running_mean if one_pass else None
+    parameters = norm.weight[own], norm.bias[own], offset
+    about = norm.running_mean[own] if one_pass else None
     y, mean, variance, total = _WeightedNorm.apply(  # type: ignore[no-untyped-call]  # torch's
         x, *parameters, counts_of(x), about, norm.eps, norm.group
     )
     mean = mean if offset is None else mean + offset.detach()
-    observe(norm, mean, variance * (total / (total - 1).clamp(min=1)))
+    observe(norm, mean, variance * (total / (total - 1).clamp(min=1)), own)
     result: Tensor = y
     return result
 

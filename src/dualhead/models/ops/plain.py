@@ -19,19 +19,20 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
 
-def graph_conv(x: Tensor, adjacency: Tensor, weight: Tensor) -> Tensor:
-    """Gather over all joints at each of K scales, then mix channels (Eq. 1, without its bias and what follows).
+def graph_conv(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Gather over all joints at each of K scales, then mix channels (Eq. 1 before its normalization).
 
     Args:
         x: (B, T, V, C).
         adjacency: (K, V, V).
         weight: (O, K * C).
+        bias: (O,); None where a normalization follows, which takes it out again.
 
     Returns:
         (B, T, V, O).
     """
     gathered = torch.einsum("kvu,btuc->btvkc", adjacency.to(x.dtype), x)
-    return linear(gathered.flatten(3), weight)
+    return linear(gathered.flatten(3), weight, bias)
 
 
 def window_graph_conv(
@@ -77,14 +78,23 @@ def temporal_branches(
     width = len(embed.weight) - len(norm.weight)
     inner = linear(x, embed.weight[:-width])
     active = F.relu(normalize(Term(inner, norm, embed.bias[:-width])))
-    *parts, pooled = torch.split(active.permute(0, 3, 1, 2), width, dim=1)
-    results = [
-        F.conv2d(part, conv.weight.to(x.dtype), None, (stride, 1), conv.padding, conv.dilation)
-        for part, conv in zip(parts, convs, strict=True)
-    ]
-    results.append(F.max_pool2d(pooled, (3, 1), (stride, 1), (1, 0)))
+    *parts, pooled = torch.split(active, width, dim=3)
+    results = [convolve(part, conv) for part, conv in zip(parts, convs, strict=True)]
     plain = linear(x[:, ::stride], embed.weight[-width:])
-    return torch.cat([*(result.permute(0, 2, 3, 1) for result in results), plain], dim=3)
+    return torch.cat([*results, max_pool(pooled, stride), plain], dim=3)
+
+
+def convolve(x: Tensor, conv: nn.Conv2d, bias: Tensor | None = None) -> Tensor:
+    """Convolve (B, T, V, C) over time."""
+    image, weight = x.permute(0, 3, 1, 2), conv.weight.to(x.dtype)
+    y = F.conv2d(image, weight, bias, conv.stride, conv.padding, conv.dilation)
+    return y.permute(0, 2, 3, 1)
+
+
+def max_pool(x: Tensor, stride: int) -> Tensor:
+    """Return the maximum of every `stride`-th frame of (B, T, V, C) and its two neighbors."""
+    image = x.permute(0, 3, 1, 2)
+    return F.max_pool2d(image, (3, 1), (stride, 1), (1, 0)).permute(0, 2, 3, 1)
 
 
 def norm_relu_linear(term: Term, weight: Tensor) -> Tensor:

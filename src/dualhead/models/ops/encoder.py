@@ -1,0 +1,119 @@
+"""A network's encoder as one compiled graph, for batches whose number of bodies varies."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dualhead.models.ops.norm import row_counts
+
+BACKEND = "inductor"
+OPTIONS = {"combo_kernels": True, "comprehensive_padding": False}
+"""Small kernels are put together; tensors are not padded in memory, which products would have to undo."""
+BUCKET = 8
+"""Bodies are filled up to a multiple of this: few sizes, so that few graphs are compiled."""
+SIZES = 64  # graphs that are kept at most, each for a network, a number of bodies and frames, and a precision
+
+FAILURE = torch._dynamo.exc.TorchDynamoException
+"""Raised where a network cannot be compiled."""
+
+Features = tuple[Tensor, ...]
+
+
+class Encoder(Protocol):
+    """A network, from bodies, (B, T, V, C), to a tensor (B, T', V, C) for each head."""
+
+    training: bool
+
+    def encode(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what each head sees."""
+
+
+_seen: set[tuple[object, ...]] = set()
+_failed: list[str] = []  # why
+
+
+def has_failed() -> bool:
+    """Return whether this process has given up compiling."""
+    return bool(_failed)
+
+
+def give_up(error: Exception) -> None:
+    """Say in one line that networks are not compiled, and why; remember it."""
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    _failed.append(reason)
+    print(
+        f"the network could not be compiled ({reason}); its operations are computed one by one, which is slower",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def encode(network: Encoder, rows: Tensor, counts: Tensor | None) -> Features:
+    """Return each head's features of each body, (B, C) or more, the mean over frames and joints.
+
+    Args:
+        network: whose encoder is compiled.
+        rows: (B, T, V, C).
+        counts: how many bodies each row stands for, (B,).
+
+    Raises:
+        FAILURE: if it cannot be compiled.
+    """
+    rows, counts = filled_up(rows, counts)
+    _announce(network, rows)
+    with torch._functorch.config.patch(force_non_lazy_backward_lowering=True):  # it may fail, too
+        found: Features = _compiled(BACKEND)(network, rows, counts)
+    return found
+
+
+def filled_up(rows: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return rows and counts with copies of the first row that count 0, to a multiple of `BUCKET`."""
+    counts = rows.new_ones(len(rows), dtype=torch.float32) if counts is None else counts
+    missing = -len(rows) % BUCKET
+    if missing:
+        rows = torch.cat([rows, rows[:1].detach().expand(missing, *rows.shape[1:])])
+        counts = torch.cat([counts, counts.new_zeros(missing)])
+    return rows, counts
+
+
+def _encode(network: Encoder, rows: Tensor, counts: Tensor) -> Features:
+    with row_counts(counts if network.training else None):
+        return tuple(pooled(x) for x in network.encode(rows))
+
+
+def pooled(x: Tensor) -> Tensor:
+    """Return the mean over frames and joints of (B, T, V, C), in float32 or more."""
+    return x.mean((1, 2), dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+@functools.cache
+def _compiled(backend: str | Callable[..., object]) -> Callable[..., Features]:
+    run: Callable[..., Features] = torch.compile(  # type: ignore[call-overload]  # its stubs lack the limit
+        _encode,
+        fullgraph=True,
+        dynamic=False,
+        backend=backend,
+        options=OPTIONS if backend == "inductor" else None,
+        recompile_limit=SIZES,
+    )
+    return run
+
+
+def _announce(network: Encoder, rows: Tensor) -> None:
+    """Say that a graph is compiled, which takes a minute or two."""
+    key = (id(network), network.training, torch.is_grad_enabled(), rows.shape, rows.dtype)
+    if key not in _seen and BACKEND == "inductor":
+        what = "training" if network.training else "evaluation"
+        print(
+            f"compiling the network for {what} with {len(rows)} bodies of {rows.shape[1]} frames: a minute or two, "
+            "kept for later runs",
+            file=sys.stderr,
+            flush=True,
+        )
+    _seen.add(key)
