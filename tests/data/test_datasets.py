@@ -1,6 +1,7 @@
 """Datasets: one object each in one list; what the rest of the package asks of it is there."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from dualhead.cli import main as cli
 from dualhead.data.datasets import DATASETS
 from dualhead.data.datasets.base import Dataset, Prepared, RawSample
+from dualhead.data.pool import cores
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS, load_layout
 
@@ -113,3 +115,9 @@ def test_kinds_and_splits_are_known_without_torch_and_hdf5():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == f"{sorted(DATASETS)} set()\n"
+
+
+def test_cores_are_counted_where_the_system_knows_no_affinity(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert cores() == 6

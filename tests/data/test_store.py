@@ -290,14 +290,18 @@ def test_a_damaged_store_is_refused_in_one_line_or_says_the_same(tmp_path, seed)
             assert found == expected
 
 
-@pytest.mark.parametrize("read", ["bodies", "padded", "ragged"])
+@pytest.mark.parametrize("read", ["bodies", "padded", "ragged", "check"])
 def test_damaged_rows_are_refused_by_the_name_of_their_sample(path, read):
     content = bytearray(path.read_bytes())
     place = content.index(body(3).tobytes()) + 100
     content[place] ^= 16
     path.write_bytes(content)
     store = Store(path)
-    reading = {"ragged": lambda: store.ragged([0, 1, 2]), "bodies": lambda: store.bodies(1)}
+    reading = {
+        "ragged": lambda: store.ragged([0, 1, 2]),
+        "bodies": lambda: store.bodies(1),
+        "check": lambda: store.check([0, 1, 2]),
+    }
     with pytest.raises(ValueError, match=r"store\.h5: sample S2: damaged: expected rows of CRC-32"):
         reading.get(read, lambda: store.padded("S2"))()
     assert len(store.ragged([0, 2, 3, 4])[0]) == 7 + 2 + 310

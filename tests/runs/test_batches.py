@@ -323,3 +323,17 @@ def test_rows_that_stay_mapped_make_the_same_batches(store, monkeypatch):
         mapped = load_split(store, positions, CPU)
     assert len(mapped.rows) > len(read.rows)
     np.testing.assert_array_equal(whole(read, min_max=True), whole(mapped, min_max=True))
+
+
+@pytest.mark.parametrize("most", [1 << 30, 0], ids=["read", "mapped"])
+def test_damaged_rows_are_refused_as_they_are_loaded(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(batches, "HOST_BYTES", most)
+    path = write_tiny_store(tmp_path / "store.h5")
+    with Store(path) as store:
+        name, row = store.names[5], store.bodies(5)[0][:1].tobytes()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(row, row[:8] + bytes([row[8] ^ 1]) + row[9:]))
+    with Store(path) as store:
+        assert len(load_split(store, np.array([4, 6]), CPU)) == 2
+        with pytest.raises(ValueError, match=rf"store\.h5: sample {name}: damaged"):
+            load_split(store, np.array([4, 5]), CPU)

@@ -81,6 +81,7 @@ def load_split(store: Store, indices: npt.NDArray[np.int64], device: torch.devic
     if read:
         rows, starts = _read_rows(store, indices, held)
     else:
+        store.check(indices)
         rows = _as_tensor(mapped)
     return Split(
         names=[store.names[index] for index in indices],
