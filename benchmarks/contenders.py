@@ -145,7 +145,7 @@ def training(network: nn.Module, pair: Pair, kind: str) -> Work:
 
 
 def loss_of(logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
-    """Return the sum of the heads' cross entropies (Sec. 3.6)."""
+    """Return the sum of the heads' cross entropies, as a step of `train.loss: sum` has it."""
     losses = [
         cross_entropy(values if values.dtype == torch.float64 else values.float(), labels)
         for values in logits.values()
