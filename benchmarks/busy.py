@@ -17,7 +17,7 @@ from benchmarks.timing import Spread, say, speedup
 
 SECTION = "busy"
 WAITING: Mapping[str, Mapping[str, str]] = {
-    "spinning": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": "300000"},  # GNU OpenMP's own number
+    "spinning": {"GOMP_SPINCOUNT": "300000"},  # GNU OpenMP's own number
     "sleeping": {
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "0",

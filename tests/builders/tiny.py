@@ -1,9 +1,7 @@
 """A store, a run and a network so small that a training takes a second."""
 
 import itertools
-import json
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,9 +189,3 @@ def signal_at(step: int, number: int):
 
     with mock.patch.object(train_module, "training_step", training_step):
         yield
-
-
-if __name__ == "__main__":
-    place, at, sent, settings = sys.argv[1:]
-    with signal_at(int(at), int(sent)):
-        sys.exit(train_tiny(Path(place), json.loads(settings)))

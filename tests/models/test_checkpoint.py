@@ -1,5 +1,8 @@
 """Checkpoints: what is written is read back whole, published weights fit or are refused by name."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -18,17 +21,16 @@ from tests.models.test_models import CLASSES, build_pair, make_input, small_sett
 EXTRA = {"variant": "tiny", "modality": "joint", "max_bodies": 2, "input": {}}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pair():
     return build_pair("dualhead", frames=9)
 
 
-@pytest.fixture
-def saved(pair, tmp_path):
-    """Return a checkpoint of two epochs."""
-    _, model, _ = pair
-    path = tmp_path / "checkpoint.pt"
-    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+@pytest.fixture(scope="module")
+def two_epochs(pair, tmp_path_factory):
+    """A checkpoint of two epochs."""
+    path = tmp_path_factory.mktemp("two_epochs") / "checkpoint.pt"
+    weights = {name: tensor.clone() for name, tensor in pair[1].state_dict().items()}
     other = {name: tensor * 1.5 for name, tensor in weights.items()}
     save_checkpoint(
         path,
@@ -43,6 +45,12 @@ def saved(pair, tmp_path):
         training={"seconds": 1.5},
     )
     return path
+
+
+@pytest.fixture
+def saved(two_epochs, tmp_path):
+    """A copy of it, to be changed."""
+    return Path(shutil.copy(two_epochs, tmp_path / "checkpoint.pt"))
 
 
 def test_load_returns_the_network_in_eval_mode(pair, saved):
@@ -193,17 +201,18 @@ def convert(weights, tmp_path, *, model="dualhead", layout="ntu25", num_classes=
     return output
 
 
-@pytest.mark.parametrize("wrap", ["plain", "module", "state_dict"])
 @pytest.mark.parametrize(
-    ("variant", "layout"),
+    ("variant", "layout", "wrap"),
     [
-        ("dualhead", "ntu25"),
-        ("ms_g3d", "ntu25"),
-        ("ms_g3d", "openpose18"),
-        ("dualhead", "kinect20"),
-        ("no_attention", "ntu25"),
-        ("coarse_g3d_0", "ntu25"),
-        ("self_spatial", "ntu25"),
+        ("dualhead", "ntu25", "plain"),
+        ("dualhead", "ntu25", "module"),
+        ("dualhead", "ntu25", "state_dict"),
+        ("ms_g3d", "ntu25", "plain"),
+        ("ms_g3d", "openpose18", "module"),
+        ("dualhead", "kinect20", "plain"),
+        ("no_attention", "ntu25", "plain"),
+        ("coarse_g3d_0", "ntu25", "plain"),
+        ("self_spatial", "ntu25", "plain"),
     ],
 )
 def test_published_weights_give_the_same_logits(variant, layout, wrap, tmp_path):

@@ -2,9 +2,9 @@ import csv
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from unittest import mock
@@ -54,10 +54,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def config():
+def augmented_config():
     config = tiny_config()
     return {**config, "input": {**config["input"], **AUGMENTED}}
+
+
+@pytest.fixture
+def config():
+    return augmented_config()
 
 
 def result(folder):
@@ -83,12 +87,12 @@ def assert_same_bits(expected, found):
             assert torch.equal(tensor, found[0][name]["model"][key]), (name, key)
 
 
-@pytest.fixture
-def unbroken(tmp_path_factory, config):
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
     """What a training ends in that nothing disturbed."""
     folder = tmp_path_factory.mktemp("unbroken")
     write_tiny_store(folder / "store.h5")
-    assert train_tiny(folder, config) == 0
+    assert train_tiny(folder, augmented_config()) == 0
     return result(folder)
 
 
@@ -150,20 +154,22 @@ def test_a_signal_that_is_ignored_stays_ignored(folder, config):
         signal.signal(signal.SIGHUP, before)
 
 
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.builders.tiny"])  # torch is imported once for all of them
+
+
+def train_with_a_signal(folder, config, step, number):
+    with signal_at(step, number):
+        sys.exit(train_tiny(folder, config))
+
+
 def run_until(folder, config, step, number):
     """Train in another process, which gets a signal at one of its steps; return its exit code."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.builders.tiny",
-        str(folder),
-        str(step),
-        str(int(number)),
-    ]
-    finished = subprocess.run(
-        [*command, json.dumps(config)], capture_output=True, text=True, timeout=600
-    )
-    return finished.returncode
+    arguments = folder, config, step, number
+    process = PROCESSES.Process(target=train_with_a_signal, args=arguments)
+    process.start()
+    process.join(600)
+    return process.exitcode
 
 
 def test_a_training_killed_again_and_again_ends_in_the_same_bits(folder, config, unbroken, rng):
