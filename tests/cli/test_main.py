@@ -340,3 +340,20 @@ def test_version_and_exit_codes_are_in_the_help(capsys):
         door.main(["--help"])
     text = capsys.readouterr().out
     assert all(f"\n  {code} " in text for code in (0, 1, 2, 75, 130, 141))
+
+
+def test_a_run_config_in_the_folder_of_another_run_is_refused(
+    tmp_path: Path, grid: params.Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a single wrong bit in its seed makes it."""
+    run, config = next(iter(grid["runs"].items()))
+    path = tmp_path / run / "config.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(params.dump({**config, "seed": config["seed"] + 1}))
+    out = tmp_path / "checkpoint.pt"
+    inputs = ["--config", path, "--store", tmp_path / "s.h5", "--device", "cpu"]
+    line = failing(capsys, "train", *inputs, "--output", out)
+    assert f"expected the settings of run {run[-8:]}, as its folder says" in line
+    path.write_text(params.dump(config))
+    line = failing(capsys, "train", *inputs, "--output", out)
+    assert "s.h5: no such store" in line

@@ -96,7 +96,7 @@ def test_an_unknown_head_lists_the_known(path):
 
 def test_a_file_that_is_no_score_file_is_named(tmp_path):
     (tmp_path / "other.h5").write_text("not HDF5")
-    with pytest.raises(ValueError, match=r"other\.h5: not a readable score file"):
+    with pytest.raises(ValueError, match=r"other\.h5: expected a score file"):
         read_selections(tmp_path / "other.h5")
 
 

@@ -476,10 +476,11 @@ def test_a_split_without_samples_is_refused(folder):
         train_tiny(folder, tiny_config())
 
 
-@pytest.mark.parametrize("key", ["epochs", "batch_size", "forward_batch_size", "evaluate_every"])
-def test_a_count_of_zero_is_refused(folder, key):
-    with pytest.raises(ValueError, match=rf"train\.{key}: expected 1 or more, found 0"):
-        train_tiny(folder, tiny_config(**{key: 0}))
+def test_a_crop_of_more_frames_than_there_are_is_refused(folder):
+    config = tiny_config()
+    config["input"]["random_crop"] = 13
+    with pytest.raises(ValueError, match=r"random_crop: 13 frames cannot be cut from the 12"):
+        train_tiny(folder, config)
 
 
 def test_the_log_has_plain_lines(folder, capsys):

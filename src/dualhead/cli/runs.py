@@ -18,6 +18,7 @@ from dualhead.cli.options import (
 )
 from dualhead.files import write_text
 from dualhead.formats import read_grid, read_run
+from dualhead.params import Settings
 
 
 def _configure_options(command: argparse.ArgumentParser) -> None:
@@ -82,7 +83,7 @@ def _train(options: argparse.Namespace) -> int | None:
 
     work = partial(
         train,
-        read_run(options.config),
+        _run_settings(options.config),
         options.store,
         options.output,
         history=options.history or options.output.with_name("history.csv"),
@@ -103,6 +104,20 @@ def _train(options: argparse.Namespace) -> int | None:
                 return work(device=device)
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _run_settings(path: Path) -> Settings:
+    """Return a run's settings; refuse those of another run than the folder is named after."""
+    from dualhead.runs.scores import address_of
+
+    config = read_run(path)
+    found, expected = params_module.address(config), address_of(path).get("address")
+    if expected not in (None, found):
+        raise ValueError(
+            f"{path}: expected the settings of run {expected}, as its folder says, found those of "
+            f"{found}; remove this file alone: `snakemake` writes it again"
+        )
+    return config
 
 
 def _train_shared(work: Callable[..., int], options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import special
 
 from dualhead.files import check_seal, write_csv, write_sealed
+from dualhead.hdf5 import open_hdf5
 from dualhead.runs.metrics import accuracies, class_counts
 
 if TYPE_CHECKING:
@@ -298,18 +299,11 @@ def _class_rows(
 def _open(path: Path) -> Iterator[h5py.File]:
     """Open a score file for reading, after comparing its bytes with its seal."""
     is_sealed = check_seal(path, REMEDY)
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            schema = int(file.attrs.get("schema", 0))
-            if (schema, is_sealed) not in ((SCHEMA, True), (1, False)):
-                raise ValueError(
-                    f"{path}: expected a sealed score file of schema {SCHEMA}, found schema {schema}, "
-                    f"{'sealed' if is_sealed else 'not sealed'}; {REMEDY}"
-                )
-            yield file
-    except (OSError, RuntimeError, LookupError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path}: not a readable score file ({reason}), as `dualhead evaluate` writes them; "
-            f"{REMEDY}"
-        ) from error
+    with open_hdf5(path, "a score file as `dualhead evaluate` writes it", REMEDY) as file:
+        schema = int(file.attrs.get("schema", 0))
+        if (schema, is_sealed) not in ((SCHEMA, True), (1, False)):
+            raise ValueError(
+                f"{path}: expected a sealed score file of schema {SCHEMA}, found schema {schema}, "
+                f"{'sealed' if is_sealed else 'not sealed'}; {REMEDY}"
+            )
+        yield file

@@ -157,11 +157,8 @@ def _train_epochs(
 
 
 def _check_settings(config: Settings, share: Share) -> None:
-    """Refuse numbers that make no training, and more processes than there is work for."""
+    """Refuse a crop of more frames than there are, and more processes than there is work for."""
     settings, frames = config["train"], config["input"]
-    for key in ("epochs", "batch_size", "forward_batch_size", "passes", "evaluate_every"):
-        if settings[key] < 1:
-            raise ValueError(f"train.{key}: expected 1 or more, found {settings[key]}")
     if frames["random_crop"] > frames["num_frames"]:
         raise ValueError(
             f"input.random_crop: {frames['random_crop']} frames cannot be cut from the "
