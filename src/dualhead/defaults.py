@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from dualhead.params import MODALITY_NAMES
@@ -170,8 +171,10 @@ OVERRIDABLE: Final = tuple(name for name in SECTIONS if name not in ("prepare", 
 """Sections that a protocol, a benchmark or a variant may change."""
 MODELS: Final = {"dualhead": DUALHEAD, "ms_g3d": MS_G3D}
 PROTOCOL: Final = choice("paper", "authors")
+CHANGES: Final = {name: record(SECTIONS[name], partial=True) for name in OVERRIDABLE}
 LAYER: Final[Fields] = {
-    name: Field(record(SECTIONS[name], partial=True), optional=True) for name in OVERRIDABLE
+    name: Field(replace(changes, json={"$ref": f"#/definitions/{name}"}), optional=True)
+    for name, changes in CHANGES.items()
 }
 SYNTHESIZE: Final[Fields] = {
     "classes": Field(whole(1), "actions", optional=True),
@@ -261,3 +264,15 @@ PARAMS: Final[Fields] = {
     "figures": Field(record(FIGURES), "of runs that the tables ask for"),
 }
 SCHEMA: Final[Kind] = record(PARAMS)
+
+
+def editor_schema() -> dict[str, object]:
+    """Return the JSON Schema of a params.yaml, which says only what differs from what it extends."""
+    variants = Field(table_of(record(VARIANT, partial=True)), PARAMS["variants"].text)
+    fields = {**PARAMS, "variants": variants}
+    about = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "params.yaml of DualHead",
+    }
+    definitions = {name: changes.json for name, changes in CHANGES.items()}
+    return {**about, "definitions": definitions, **record(fields, partial=True).json}

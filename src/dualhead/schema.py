@@ -168,7 +168,6 @@ def _check_name(name: Any, place: Place) -> None:
 FLAG: Final = kind("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
 NOTHING: Final = kind("nothing", lambda value: value is None, {"type": "null"})
 TEXT: Final = kind("a word", lambda value: isinstance(value, str), {"type": "string"})
-ANYTHING: Final = kind("anything", lambda value: True, {})
 NAME: Final = Kind(
     "a name",
     _check_name,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from dualhead.cli.options import Command, add_path, add_results
+from dualhead.defaults import editor_schema
+from dualhead.files import write_text
 
 
 def _status_options(command: argparse.ArgumentParser) -> None:
@@ -39,7 +42,25 @@ def _gc(options: argparse.Namespace) -> None:
         garbage.collect(Path(), options.results, remove=options.remove)
 
 
+def _schema_options(command: argparse.ArgumentParser) -> None:
+    add_path(command, "output", "JSON to write (default: print it)", required=False)
+
+
+def _schema(options: argparse.Namespace) -> None:
+    text = json.dumps(editor_schema(), indent=1)
+    if options.output:
+        write_text(options.output, text)
+    else:
+        print(text)
+
+
 COMMANDS: dict[str, Command] = {
+    "schema": Command(
+        _schema,
+        "print the JSON Schema of params.yaml, by which editors check and complete it",
+        "dualhead schema --output docs/params.schema.json",
+        _schema_options,
+    ),
     "status": Command(
         _status,
         "show which runs are done, running (with time left) and waiting",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dualhead.checks import load as load_params
+from dualhead import checks
 from dualhead.layout import SkeletonLayout, load_layout
 from dualhead.models.checkpoint import build, read_tensors, save_checkpoint
 from dualhead.models.dualhead import MultiScaleTemporalConv, STGCBlock, WindowGraphConv
-from dualhead.params import Settings, packaged_params
+from dualhead.params import Settings
 
 Tensors = Mapping[str, Tensor]
 Named = Iterator[tuple[str, Tensor]]
@@ -191,7 +191,7 @@ def _refuse(source: Path, what: str, names: list[str]) -> None:
 
 def _config(settings: Settings, num_bodies: int) -> Settings:
     """Return a run's settings as far as published weights have any; the rest is the paper's."""
-    paper = load_params(packaged_params())
+    paper = checks.defaults()
     return {
         "variant": settings["name"],
         "modality": "joint",
@@ -207,7 +207,7 @@ def _dualhead_settings(weights: Mapping[str, Tensor], layout: SkeletonLayout) ->
     c1, c2, c3 = (_channels(weights, unit) for unit in ("1", "2_coarse", "3_coarse"))
     f2, f3 = (_channels(weights, unit) for unit in ("2_fine", "3_fine"))
     frames, joints = (_sources(weights, name) for name in ("conv_ta", "conv_sa"))
-    paper = load_params(packaged_params())["dualhead"]
+    paper = checks.defaults()["dualhead"]
     return {
         **_scales(weights, layout),
         "coarse_channels": [c1, c2, c3],

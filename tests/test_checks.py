@@ -1,0 +1,68 @@
+"""checks and defaults: what editors and readers are told of the settings."""
+
+import json
+
+import jsonschema
+import pytest
+
+from dualhead.defaults import SECTIONS, editor_schema
+from dualhead.params import read_yaml
+from dualhead.reading import Located
+from dualhead.schema import Place
+
+FILES = ("params.yaml", "demo/params.yaml", "tests/params.yaml")
+FILES += tuple(
+    f"examples/nw_ucla/params{kind}.yaml" for kind in ("", ".gpu", ".precision", ".short")
+)
+
+
+def test_the_committed_schema_is_current(root):
+    """If not: `dualhead schema --output docs/params.schema.json`."""
+    assert json.loads((root / "docs/params.schema.json").read_text()) == editor_schema()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_editors_accept_our_own_files(root, name):
+    jsonschema.Draft7Validator.check_schema(editor_schema())
+    jsonschema.validate(read_yaml(root / name), editor_schema(), jsonschema.Draft7Validator)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"trian": {}},
+        {"train": {"epoch": 3}},
+        {"train": {"epochs": "many"}},
+        {"train": {"validation": 1.0}},
+        {"dualhead": {"fine_windows": [4]}},
+        {"dualhead": {"fine_channels": [12, 24]}},
+        {"variants": {"a": {"model": "st_gcn"}}},
+        {"variants": {"a": {"train": {"epoch": 3}}}},
+        {"variants": {"../x": {"model": "dualhead"}}},
+        {"tables": {"t": {"kind": "comparison", "benchmarks": ["b"]}}},
+        {
+            "tables": {
+                "t": {
+                    "kind": "comparison",
+                    "benchmarks": ["b"],
+                    "streams": ["joint"],
+                    "metrics": ["top3"],
+                }
+            }
+        },
+        {"ensemble": {"streams": {"s": {"joint": "best"}}}},
+        {"seeds": [1, 1]},
+        {"tables": None},
+    ],
+)
+def test_editors_refuse_what_planning_refuses(wrong):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, editor_schema(), jsonschema.Draft7Validator)
+
+
+def test_every_setting_says_what_it_means_and_its_default_fits():
+    here = Place(Located({}, "defaults.py"))
+    for name, section in SECTIONS.items():
+        for key, field in section.items():
+            assert field.text
+            field.kind.check(field.default, here / name / key)
