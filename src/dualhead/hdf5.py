@@ -62,7 +62,7 @@ def _refusal(path: Path, what: str, remedy: str, error: Exception) -> ValueError
     )
 
 
-def seal(path: Path, rows: Span) -> None:
+def seal_around(path: Path, rows: Span) -> None:
     """End a finished file with the SHA-256 of its bytes without those of its rows."""
     with path.open("r+b") as file:
         file.truncate(_written(file))
@@ -71,7 +71,7 @@ def seal(path: Path, rows: Span) -> None:
         file.write(SEAL.format(start=rows.start, stop=rows.stop, digest=digest).encode())
 
 
-def check_seal(path: Path, what: str, remedy: str) -> bool:
+def check_seal_around(path: Path, what: str, remedy: str) -> bool:
     """Return whether a file is sealed; refuse one that is not as it was when it was sealed.
 
     Files of older versions end where HDF5 says, and have no seal.

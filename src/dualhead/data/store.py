@@ -23,7 +23,7 @@ import numpy as np
 
 from dualhead.arrays import Array, Columns, Integers, Parts
 from dualhead.files import replacing
-from dualhead.hdf5 import Span, check_seal, open_hdf5, seal
+from dualhead.hdf5 import Span, check_seal_around, open_hdf5, seal_around
 from dualhead.layout import LayoutError, SkeletonLayout, load_layout
 from dualhead.locks import exclusive
 from dualhead.params import Settings
@@ -141,7 +141,7 @@ def seal_store(path: Path) -> None:
         joints = file["joints"]
         start = joints.id.get_offset() or 0
         rows = Span(start, start + joints.size * joints.dtype.itemsize)
-    seal(path, rows)
+    seal_around(path, rows)
 
 
 @contextmanager
@@ -476,7 +476,7 @@ def _open(path: Path) -> Iterator[h5py.File]:
     """Open a store for reading, after comparing all but its rows with its seal."""
     if not path.is_file():
         raise ValueError(f"{path}: no such store. Make it with `dualhead prepare --output {path}`.")
-    is_sealed = check_seal(path, WHAT, REMEDY)
+    is_sealed = check_seal_around(path, WHAT, REMEDY)
     with open_hdf5(path, WHAT, REMEDY) as file:
         if "schema" not in file.attrs:
             raise ValueError(f"{path}: an HDF5 file, but no store: it has no attribute `schema`.")
