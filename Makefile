@@ -10,8 +10,19 @@ CODE := src tests $(wildcard benchmarks)
 
 install: .venv/installed
 
+# Another Python, named with PYTHON=, makes the environment anew.
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell $(PYTHON) -V 2>&1),$(shell $(BIN)/python -V 2>&1))
+ANEW := yes
+.PHONY: .venv/installed
+endif
+endif
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 install")
+KEEP := test -z "$(ANEW)" && $(BIN)/python -c '$(NEW_ENOUGH)' 2> /dev/null
+
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(KEEP) || $(PYTHON) -c '$(NEW_ENOUGH)'
+	$(KEEP) || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from io import TextIOWrapper
 from typing import TypeVar
 
 from rich.console import Console
@@ -14,6 +15,13 @@ Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 30.0
 FILE_WIDTH = 200  # of a table that goes to no terminal, so that nothing in it wraps
+
+
+def write_any_character() -> None:
+    """Let a terminal that knows ASCII alone show other characters by their codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def progress(

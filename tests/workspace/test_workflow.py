@@ -17,31 +17,11 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from dualhead import params
 from dualhead.report import captions
 from dualhead.workspace import grids
-from tests.builders.workspaces import Workspace, copy_workspace, make_workspace
+from tests.builders.workspaces import Workspace, make_workspace
 
 pytestmark = pytest.mark.workflow
 REPORT_LAYER = {"table", "summary", "figure", "report"}
 RUN_LAYER = {"synthesize", "prepare", "configure", "train", "evaluate", "ensemble"}
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Workspace:
-    """A workspace in which nothing has been made."""
-    return make_workspace(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace in which everything has been made; not to be changed."""
-    workspace = make_workspace(tmp_path_factory.mktemp("finished"))
-    workspace.snakemake("reproduce_tables")
-    return workspace
-
-
-@pytest.fixture
-def finished(finished_once: Workspace, tmp_path: Path) -> Workspace:
-    """A copy, timestamps and all, of a workspace in which everything has been made."""
-    return copy_workspace(finished_once, tmp_path / "copy")
 
 
 def runs_calls(calls: Counter[str]) -> dict[str, int]:

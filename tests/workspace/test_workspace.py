@@ -1,7 +1,14 @@
 """What the rules ask of Python."""
 
+import os
+import re
+import time
 from pathlib import Path
 
+import pytest
+
+from dualhead import params
+from dualhead.data.datasets import DATASETS
 from dualhead.workspace import rules as workspace
 
 
@@ -29,3 +36,69 @@ def test_missing_data_says_what_to_put_where(tmp_path: Path) -> None:
 def test_synthetic_data_is_never_missing() -> None:
     store = {"dataset": "s", "kind": "synthetic", "raw": ["nowhere"], "synthesize": {"classes": 4}}
     assert not workspace.missing_data({"s-1": store})
+
+
+def test_a_signature_sees_size_and_date_of_each_file(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    (raw / "below").mkdir(parents=True)
+    for name in ("a", "below/b"):
+        (raw / name).write_text("recording")
+    seen = {workspace.signature([raw])}
+    folder_time = raw.stat().st_mtime_ns
+    (raw / "below/b").write_text("recordings")
+    seen.add(workspace.signature([raw]))
+    os.utime(raw / "a", (1e9, 1e9))  # older, as `rsync -a` and wget leave it
+    seen.add(workspace.signature([raw]))
+    (raw / "below/c").touch()
+    seen.add(workspace.signature([raw]))
+    assert len(seen) == 4
+    assert raw.stat().st_mtime_ns == folder_time
+
+
+def test_raw_data_that_is_not_all_there_has_no_signature(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert workspace.signature([tmp_path / "a"])
+    assert workspace.signature([tmp_path / "a", tmp_path / "absent"]) == ""
+    assert workspace.signature([]) == ""
+
+
+def test_a_stamp_holds_for_the_files_that_it_was_made_of(tmp_path: Path) -> None:
+    raw, stamp = tmp_path / "raw.zip", tmp_path / "stamp.txt"
+    raw.write_text("these")
+    assert not workspace.is_checked([str(raw)], stamp)
+    stamp.write_text(f"all is well\nsignature: {workspace.signature([raw])}\n")
+    assert workspace.is_checked([str(raw)], stamp)
+    raw.write_text("others")
+    assert not workspace.is_checked([str(raw)], stamp)
+
+
+@pytest.mark.parametrize("there", ["nw_ucla.zip", "nw_ucla.tar.gz", "nw_ucla.tar", "nw_ucla"])
+def test_recordings_are_found_under_each_ending(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).touch()
+    for said in ("nw_ucla.tar.gz", "nw_ucla.zip"):
+        assert workspace.located(str(tmp_path / said)) == str(tmp_path / there)
+    assert workspace.located(str(tmp_path / "other.zip")) == str(tmp_path / "other.zip")
+
+
+def test_nw_ucla_is_found_where_the_message_says(root: Path, tmp_path: Path) -> None:
+    raw = params.read_yaml(root / "examples/nw_ucla/params.yaml")["datasets"]["nw_ucla"]["raw"]
+    told = set(re.findall(r"data/raw/nw_ucla[\w.]*|nw_ucla\.tar\.gz", DATASETS["nw_ucla"].where))
+    assert told
+    for name in told:
+        place = tmp_path / "data/raw" / Path(name).name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+        assert workspace.located(str(tmp_path / raw[0])) == str(place)
+        place.unlink()
+
+
+def test_files_dated_ahead_are_dated_now(tmp_path: Path) -> None:
+    ahead, before = tmp_path / "ahead", tmp_path / "before"
+    for path, seconds in ((ahead, 3600), (before, -3600)):
+        path.touch()
+        os.utime(path, (time.time() + seconds,) * 2)
+    (tmp_path / "link").symlink_to("nowhere")
+    kept = before.stat().st_mtime
+    workspace.date_now([tmp_path, tmp_path / "absent"])
+    assert ahead.stat().st_mtime <= time.time()
+    assert before.stat().st_mtime == kept

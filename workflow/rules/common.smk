@@ -5,8 +5,11 @@ results/grids, and its jobs on a cluster read that one, whatever params.yaml say
 """
 
 import re
+import shlex
 import sys
 from pathlib import Path
+
+from snakemake.io import _IOFile
 
 from dualhead import formats
 from dualhead.report import captions, figures, made
@@ -35,15 +38,25 @@ REPORT_FILES = [
     ROOT / "reports/references.bib",
     ROOT / "docs/deviations.md",
 ]
-"""What tables and report read beside the results; tables the first only."""
+READ_FILES = {"table": REPORT_FILES[:1], "summary": [], "figure": [], "report": REPORT_FILES}
+"""What a product is made from beside the results."""
 
-shell.prefix(f'PATH="{Path(sys.executable).parent}:$PATH"; ')  # where `dualhead` is
+shell.prefix(f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")  # `dualhead`'s
+
+
+async def is_protected(file):
+    """Return False: a read-only link into DVC's cache is replaced, never written to."""
+    return False
+
+
+_IOFile.protected = is_protected
 
 
 def raw_of(store):
     """Return where a store's recordings lie; synthetic ones have a folder for each setting."""
     entry = GRID["stores"][store]
-    return entry["raw"] if entry["synthesize"] is None else [f"data/raw/{store}"]
+    made_here = entry["synthesize"] is not None
+    return [f"data/raw/{store}"] if made_here else list(map(workspace.located, entry["raw"]))
 
 
 def raw_to_prepare(wildcards):
@@ -120,42 +133,42 @@ def products_of(kind, name=""):
     return made_here[kind], f"results/made/{kind}/{name or 'all'}.json"
 
 
-def made_from(kind, name, files, inputs):
+def made_from(kind, name, inputs):
     """Return the inputs of a product; one that was not made from just these, as they are, is made again.
 
-    Times count for nothing: an input is ancient where it is the newer one.
+    Those of a product that stays are ancient, for their times count for nothing.
     """
     products, record = products_of(kind, name)
-    wanted = made.ingredients(kind, name, GRID, Path("results"), files)
-    if not made.is_current(Path(record), wanted, map(Path, products)):
+    wanted = made.ingredients(kind, name, GRID, Path("results"), READ_FILES[kind])
+    is_current = made.is_current(Path(record), wanted, map(Path, products))
+    if not is_current:
         make_again(record)
-    age = workspace.oldest([*products, record])
-    return [ancient(path) if workspace.newest([path]) >= age else path for path in inputs]
+    stays = is_current and not workflow.dag_settings.forcerun
+    return list(map(ancient, inputs)) if stays else inputs
 
 
 def table_inputs(wildcards):
     """Return the metrics that a table reads."""
-    results = [
-        f"results/{result}/metrics.json" for result in made.results_of(GRID, wildcards.table)
-    ]
-    return made_from("table", wildcards.table, REPORT_FILES[:1], results)
+    results = made.results_of(GRID, wildcards.table)
+    metrics = [f"results/{result}/metrics.json" for result in results]
+    return made_from("table", wildcards.table, metrics)
 
 
 def summary_inputs(wildcards):
     """Return the metrics of all runs and ensembles."""
-    return made_from("summary", "", [], all_metrics())
+    return made_from("summary", "", all_metrics())
 
 
 def figure_inputs(wildcards):
     """Return the metrics of all runs and ensembles."""
-    return made_from("figure", wildcards.figure, [], all_metrics())
+    return made_from("figure", wildcards.figure, all_metrics())
 
 
 def report_inputs(wildcards):
     """Return the tables, figures and summary that the report shows."""
     tables = expand("results/tables/{table}.csv", table=GRID["tables"])
     figures = expand("results/figures/{figure}.svg", figure=FIGURES)
-    return made_from("report", "", REPORT_FILES, [*tables, *figures, "results/tables/summary.json"])
+    return made_from("report", "", [*tables, *figures, "results/tables/summary.json"])
 
 
 def all_metrics():
@@ -180,9 +193,12 @@ def train_threads():
 def show_tables():
     """Print ours beside the paper's, and where everything lies, once a report was made."""
     jobs = workflow.dag.needrun_jobs(exclude_finished=False)
-    if any(job.rule.name == "report" for job in jobs):
-        options = f"--grid {GRID_FILE} --results results --published {ROOT}/reports/published.yaml"
-        shell(f"dualhead table {options} --show")
+    if any(job.rule.name == "report" for job in jobs) and not workflow.touch:
+        published = REPORT_FILES[0]
+        shell(
+            "dualhead table --grid {GRID_FILE:q} --results results --published {published:q} --show"
+            " || echo 'The tables cannot be shown here; all is made.'"
+        )
         print("", *(f"{what:<13}{where}" for what, where in where_things_are()), sep="\n")
 
 

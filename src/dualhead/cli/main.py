@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import csv
 import errno
-import io
 import os
 import select
 import sys
@@ -19,6 +18,7 @@ from typing import Final
 
 import dualhead
 from dualhead.cli import data, report, runs, workspace
+from dualhead.progress import write_any_character
 
 COMMANDS = data.COMMANDS | runs.COMMANDS | report.COMMANDS | workspace.COMMANDS
 
@@ -60,7 +60,9 @@ SMALLER: Final = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; what a user, a file, a device or a setting did wrong becomes one line."""
-    _write_any_character()
+    if os.name == "nt":
+        return _fail("", "not for Windows; use WSL, the Linux in it", 1)
+    write_any_character()
     options = parser().parse_args(arguments)
     try:
         code = int(options.run(options) or 0)
@@ -76,13 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(options.command, _one_line(error), 1)
 
 
-def _write_any_character() -> None:
-    """Let a terminal that knows ASCII alone show other characters by their codes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _nobody_reads() -> bool:
     """Return whether the reader of our output is gone; if so, write the rest nowhere."""
     output, watch = sys.stdout.fileno(), select.poll()
@@ -94,7 +89,7 @@ def _nobody_reads() -> bool:
 
 
 def _fail(command: str, reason: str, code: int) -> int:
-    print(f"dualhead {command}: {reason}", file=sys.stderr)
+    print(f"{f'dualhead {command}'.strip()}: {reason}", file=sys.stderr)
     return code
 
 

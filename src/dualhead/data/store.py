@@ -128,7 +128,7 @@ def write_store(
     path.parent.mkdir(parents=True, exist_ok=True)
     with _spool(path) as rows, replacing(path) as temporary:
         table = _append(records, rows, header)
-        with h5py.File(temporary, "w") as file:
+        with h5py.File(temporary, "w", locking=False) as file:
             _write_attributes(file, header)
             _write_index(file, table, splits)
             _write_rows(file, rows, table.rows, header.layout)

@@ -61,11 +61,7 @@ def ingredients(
         results: the folder that holds runs/ and ensembles/.
         files: what else it reads: published numbers, template and the like.
     """
-    part = (
-        part_of(grid, name)
-        if kind == "table"
-        else {k: v for k, v in grid.items() if k != "hardware"}
-    )
+    part = part_of(grid, name) if kind == "table" else _part(grid, kind)
     found = [f"runs/{run}" for run in part["runs"]]
     found += [f"ensembles/{ensemble}" for ensemble in part["ensembles"]]
     return {
@@ -75,6 +71,12 @@ def ingredients(
         "files": {path.name: digest_of(path) for path in files},
         "code": _code(),
     }
+
+
+def _part(grid: Settings, kind: str) -> Settings:
+    """Return what of a grid all else is made from; only the report shows how the tables are set."""
+    unread = {"hardware", *(() if kind == "report" else ("tables",))}
+    return {key: value for key, value in grid.items() if key not in unread}
 
 
 def _result(folder: Path, names: Sequence[str]) -> str:

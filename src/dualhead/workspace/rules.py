@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from dualhead.formats import read_grid
 from dualhead.params import Settings
+from dualhead.progress import write_any_character
 from dualhead.workspace import grids, recovery
 from dualhead.workspace.gpu import visible_gpus
 
@@ -45,6 +46,7 @@ def begin(workflow: Any) -> Run:
     Raises:
         ValueError: for a setting that is refused.
     """
+    write_any_character()
     grid = _planned(workflow) if workflow.is_main_process else _frozen(workflow)
     hardware = grid["hardware"]
     gpus = 0 if hardware["device"] == "cpu" else len(visible_gpus(os.environ))
@@ -80,6 +82,7 @@ def _frozen(workflow: Any) -> Settings:
 def start(run: Run) -> None:
     """Freeze the grid and clear up after others, once Snakemake has locked the workspace."""
     grids.freeze(run.grid, RESULTS)
+    date_now([RESULTS, Path("reports")])
     (RESULTS / "ensembles").mkdir(
         exist_ok=True
     )  # an out of DVC's, also where no table asks for one
@@ -87,11 +90,32 @@ def start(run: Run) -> None:
     recovery.register(SNAKEMAKE, run.locks)
 
 
+def date_now(folders: Iterable[Path]) -> None:
+    """Date what a clock ahead has dated: Snakemake takes a new file for a failure if its input is newer."""
+    now = time.time()
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.lstat().st_mtime > now:
+                with suppress(PermissionError):  # another user's
+                    os.utime(path, follow_symlinks=False)
+
+
 def end(*, failed: bool) -> None:
     """Let go of the workspace; a call that failed cancels the jobs that it leaves on a cluster."""
     recovery.unregister(SNAKEMAKE)
     if failed:
         recovery.cancel_left_jobs(SNAKEMAKE)
+
+
+ENDINGS = (".zip", ".tar.gz", ".tgz", ".tar", "")
+"""What the name of the same recordings may end in: archives, and the folder unpacked from one."""
+
+
+def located(path: str) -> str:
+    """Return where recordings lie: at the path that params.yaml says, or there with another of `ENDINGS`."""
+    stem = next(path.removesuffix(it) for it in ENDINGS if path.endswith(it))
+    found = (name for name in (path, *(stem + it for it in ENDINGS)) if Path(name).exists())
+    return next(found, path)
 
 
 def signature(raw: Iterable[Path]) -> str:
@@ -128,23 +152,6 @@ def is_checked(raw: Iterable[str], stamp: Path) -> bool:
     return f"signature: {signature(map(Path, raw))}" in lines
 
 
-def newest(paths: Iterable[str]) -> float:
-    """Return the latest time of the files that there are, and of the links to them; -inf without any."""
-    return max((state.st_mtime for state in _states(paths)), default=-math.inf)
-
-
-def oldest(paths: Iterable[str]) -> float:
-    """Return the earliest time of the files that there are, and of the links to them; inf without any."""
-    return min((state.st_mtime for state in _states(paths)), default=math.inf)
-
-
-def _states(paths: Iterable[str]) -> Iterator[os.stat_result]:
-    for path in paths:
-        with suppress(FileNotFoundError):
-            yield Path(path).lstat()
-            yield Path(path).stat()
-
-
 def as_options(settings: Mapping[str, object]) -> list[str]:
     """Return {num_frames: 300, range: [1, 2]} as --num-frames 300 --range 1 2, word by word."""
     words = []
@@ -175,4 +182,4 @@ def _missing(store: Settings) -> str:
 
 
 def _exists(path: str) -> bool:
-    return Path(path).exists()
+    return Path(located(path)).exists()

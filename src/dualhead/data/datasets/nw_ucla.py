@@ -103,6 +103,6 @@ NW_UCLA = Dataset(
     where=(
         "NW-UCLA: all_sqe.zip (its 1,484 JSON files take 40 MB), public, linked from the README of "
         "https://github.com/Uason-Chen/CTR-GCN. Put it at data/raw/nw_ucla.zip (or nw_ucla.tar.gz, "
-        "or the folder all_sqe); it need not be unpacked."
+        "or unpacked as the folder data/raw/nw_ucla); it need not be unpacked."
     ),
 )
