@@ -29,6 +29,7 @@ from dualhead import checks
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
 from dualhead.models.convert import published_views
+from dualhead.models.fold import fold
 from dualhead.params import Settings
 from dualhead.runs.inference import autocast, precision
 from dualhead.runs.train import make_optimizer
@@ -119,8 +120,8 @@ def make_batch(samples: int, frames: int) -> Tensor:
 
 
 def evaluation(network: nn.Module, pair: Pair, kind: str) -> Work:
-    """Return the work of scoring a batch."""
-    network.eval()
+    """Return the work of scoring a batch; ours as `infer` does, folded."""
+    network = network.eval() if isinstance(network, DualHead) else fold(network)
 
     def work() -> Mapping[str, Tensor]:
         with torch.inference_mode(), autocast(kind, pair.joints.device):

@@ -12,6 +12,7 @@ from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
+from dualhead.models.attention import attention_maps
 from dualhead.models.checkpoint import write_tensors
 from dualhead.params import address
 from dualhead.runs import evaluate as evaluate_module
@@ -264,7 +265,7 @@ def test_each_class_has_the_attention_over_its_first_test_recording(trained, tmp
         for place, index in enumerate(first[label] for label in range(3)):
             padded = store.padded(int(index), num_frames=12)
             joints = torch.from_numpy(MODALITIES["bone"](padded, store.layout))[None]
-            for name, values in attending.attention(joints).items():
+            for name, values in attention_maps(attending, joints).items():
                 np.testing.assert_allclose(found.maps[name][place], values[0], atol=1e-5)
             frames = int(store.num_frames[index])
             assert found.times[place].tolist() == [time % frames for time in range(12)]

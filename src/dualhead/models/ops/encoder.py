@@ -45,7 +45,8 @@ def has_failed() -> bool:
 
 def give_up(error: Exception) -> None:
     """Say in one line that networks are not compiled, and why; remember it."""
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    cause = getattr(error, "inner_exception", error)  # of what a backend raises
+    reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
     _failed.append(reason)
     print(
         f"the network could not be compiled ({reason}); its operations are computed one by one, which is slower",
