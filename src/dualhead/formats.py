@@ -162,7 +162,7 @@ STANDING: Final[Fields] = {
 }
 FIELD: Final[Fields] = {
     "note": Field(TEXT),
-    "benchmarks": Field(list_of(TEXT)),
+    "benchmarks": Field(list_of(TEXT), "kind/split of each column"),
     "methods": Field(
         list_of(
             record(
@@ -180,20 +180,6 @@ FIELD: Final[Fields] = {
 }
 PUBLISHED: Final[Fields] = {
     "margin": Field(number(0, 1), "share of a claimed gain within which a result is reproduced"),
-    "benchmarks": Field(
-        table_of(
-            record(
-                {
-                    "dataset": Field(TEXT),
-                    "split": Field(TEXT),
-                    "num_test": Field(
-                        either(whole(1), NOTHING), "test samples of the complete dataset"
-                    ),
-                }
-            ),
-            keys=TEXT,
-        )
-    ),
     "tables": Field(table_of(tagged("kind", PUBLISHED_TABLES))),
     "contradictions": Field(list_of(TEXT)),
     "field": Field(record(FIELD)),

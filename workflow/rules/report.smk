@@ -92,7 +92,7 @@ rule figure:
         runtime=20,
     params:
         grid=GRID_FILE,
-        caption=lambda w: captions.figure_caption(GRID, w.figure, PUBLISHED),
+        caption=lambda w: captions.figure_caption(GRID, w.figure),
     message:
         "Draw the figure {wildcards.figure}"
     shell:

@@ -11,16 +11,16 @@ from dualhead.report.published import published_ablation, published_comparison
 from dualhead.report.titles import benchmark_title, stream_title, variant_title
 
 
-def figure_caption(grid: Settings, name: str, published: Settings) -> str:
+def figure_caption(grid: Settings, name: str) -> str:
     """Return what stands below a figure."""
-    return FIGURES[name].caption.format(**names(grid, published))
+    return FIGURES[name].caption.format(**_names(grid))
 
 
-def names(grid: Settings, published: Settings) -> dict[str, str]:
+def _names(grid: Settings) -> dict[str, str]:
     """Return what the figures show, in words."""
     chosen = grid["figures"]
     variants = {role: variant_title(chosen[role]) for role in ROLES}
-    known = {"benchmark": benchmark_title(grid, chosen["benchmark"], published)}
+    known = {"benchmark": benchmark_title(grid, chosen["benchmark"])}
     known |= {"stream": stream_title(chosen["stream"])}
     known |= {"and_of_baseline": "", "beside_baseline": ""}
     if "baseline" in offered(grid):
@@ -37,14 +37,14 @@ def table_caption(grid: Settings, name: str, published: Settings) -> str:
     if "title" in table:
         return str(table["title"])
     if table["kind"] == "comparison":
-        where = ", ".join(benchmark_title(grid, item, published) for item in table["benchmarks"])
+        where = ", ".join(benchmark_title(grid, item) for item in table["benchmarks"])
         source = published_comparison(grid, name, published)
         return str(source["title"]) if source else f"Accuracy (%) of every stream: {where}."
     source, same_benchmark = published_ablation(grid, name, published)
     title = str(source["title"]) if source else "Ablation."
     if same_benchmark:
         return title
-    where = benchmark_title(grid, table["benchmark"], published)
+    where = benchmark_title(grid, table["benchmark"])
     return f"{title.split(' (the paper')[0].rstrip('.')}: {where}, {stream_title(table['stream'])}."
 
 

@@ -114,7 +114,7 @@ Columns = Sequence[tuple[str, str, str]]
 
 
 def _column(grid: Settings, benchmark: str, metric: str, published: Settings) -> str:
-    title = benchmark_title(grid, benchmark, published)
+    title = benchmark_title(grid, benchmark)
     return f"{title}, {METRICS.get(metric, metric)}" if metric else title
 
 

@@ -104,7 +104,7 @@ def split_title(split: str) -> str:
     return SPLITS.get(split, split.replace("_", " "))
 
 
-def benchmark_title(grid: Settings, benchmark: str, published: Settings | None = None) -> str:
+def benchmark_title(grid: Settings, benchmark: str) -> str:
     """Return `NTU RGB+D 60 X-sub` and the like."""
     entry = grid["benchmarks"][benchmark]
     kind = grid["datasets"][entry["dataset"]]["kind"]

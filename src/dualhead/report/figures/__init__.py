@@ -23,7 +23,7 @@ class Kind(NamedTuple):
 
     module: str
     needs: frozenset[str]  # of what `offered` finds in a grid
-    caption: str  # with the names of `dualhead.report.captions.names` in braces
+    caption: str  # with the names that `dualhead.report.captions` knows in braces
 
 
 FIGURES: Final[Mapping[str, Kind]] = {

@@ -66,7 +66,7 @@ def build_report(
     numbers = read_published(published)
     everything = _content(grid, results, stores, _read_tables(grid, tables), numbers)
     everything |= {"title": title, "date": _date_text(date)}
-    everything["figures"] = _figures(Inputs(grid, results, stores), figures, numbers)
+    everything["figures"] = _figures(Inputs(grid, results, stores), figures)
     text = deviations.read_text(encoding="utf-8") if deviations and deviations.is_file() else ""
     everything["deviations"] = blocks(text)
     with TemporaryDirectory() as folder:
@@ -143,12 +143,12 @@ def _content(
     }
 
 
-def _figures(inputs: Inputs, folder: Path, published: Settings) -> list[Settings]:
+def _figures(inputs: Inputs, folder: Path) -> list[Settings]:
     """Return the figures that have been drawn, with their captions and what to see in them."""
     return [
         {
             "name": name,
-            "caption": captions.figure_caption(inputs.grid, name, published),
+            "caption": captions.figure_caption(inputs.grid, name),
             "seen": seen.figure_text(name, inputs),
         }
         for name in FIGURES

@@ -13,7 +13,7 @@ from dualhead.report.pdf.seen import table_text
 from dualhead.report.published import is_partial
 from dualhead.report.statistics import LEVEL, NOT_RUN
 from dualhead.report.text import note_of, printed, records
-from dualhead.report.titles import STREAMS
+from dualhead.report.titles import STREAMS, dataset_title, split_title
 
 Tables = Mapping[str, pd.DataFrame]
 Text = Callable[[Settings], str]
@@ -129,9 +129,9 @@ MARKS = {"2nd": "†", "unverified": "‡"}
 def field(published: Settings) -> Settings:
     """Return the published state of the field, inputs of Kinetics apart."""
     source = published["field"]
-    heads = [published["benchmarks"][key] for key in source["benchmarks"]]
+    heads = [key.split("/") for key in source["benchmarks"]]
     columns = [("Method", "left"), ("Venue", "left")]
-    columns += [(f"{head['dataset']}|{head['split']}", "right") for head in heads]
+    columns += [(f"{dataset_title(kind)}|{split_title(split)}", "right") for kind, split in heads]
     rows = [_field_row(method) for method in source["methods"]]
     found = table([*columns, ("Read in", "left")], rows)
     found |= {"citations": [method["citation"] for method in source["methods"]]}

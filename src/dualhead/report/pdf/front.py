@@ -97,11 +97,10 @@ def _result(tables: Tables, without: Sequence[Without]) -> str:
                 best[record["benchmark"]] = record
     if not best:
         return "No stream has been scored yet."
-    return (
-        "At the last epoch the best of our streams has "
-        + "; ".join(_result_text(record, without) for record in best.values())
-        + "."
-    )
+    first, *others = best.values()
+    text = f"At the last epoch the best of our streams has {_result_text(first, without)}"
+    numbers = [f"{record['mean']:.2f} % on {record['column']}" for record in others]
+    return f"{text}{', and ' * bool(numbers)}{listed(numbers)}."
 
 
 def _result_text(record: Settings, without: Sequence[Without]) -> str:
