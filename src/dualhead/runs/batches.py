@@ -118,7 +118,7 @@ def _read_rows(
         not before
     ):  # a split of absent bodies; the rows they would take are masked, but there is one
         rows.append(rows[0].new_zeros(1, *rows[0].shape[1:]))
-    return torch.cat(rows), np.concatenate(starts)
+    return torch.cat(rows) if len(rows) > 1 else rows[0], np.concatenate(starts)
 
 
 def _as_tensor(mapped: npt.NDArray[np.float32]) -> Tensor:
