@@ -18,10 +18,7 @@ from benchmarks.timing import Spread, say, speedup
 SECTION = "busy"
 WAITING: Mapping[str, Mapping[str, str]] = {
     "spinning": {"GOMP_SPINCOUNT": "300000"},  # GNU OpenMP's own number
-    "sleeping": {
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
-    },  # as `dualhead train` sets it
+    "sleeping": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},  # `dualhead train`'s way
 }
 SAMPLES, FRAMES = 2, 64
 

@@ -6,6 +6,7 @@ import torch
 
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
+from dualhead.models.checkpoint import load_checkpoint
 from dualhead.runs import predict as predict_module
 from dualhead.runs.predict import predict
 from dualhead.runs.scores import softmax
@@ -62,9 +63,18 @@ def test_recordings_without_labels_are_scored(checkpoint, tmp_path):
     assert all(row["predicted"] for row in rows)
 
 
-def test_class_names_of_another_dataset_are_not_used(checkpoint, tmp_path):
+def test_class_names_are_those_that_the_network_was_trained_with(checkpoint, tmp_path):
     rows = run(checkpoint, tmp_path, class_names=("a", "b", "c", "d"))
-    assert {row["class_name"] for row in rows} == {""}
+    assert {row["class_name"] for row in rows} <= set(CLASSES)
+
+
+@pytest.mark.parametrize(("names", "shown"), [(("a", "b", "c"), True), (("a", "b"), False)])
+def test_an_older_checkpoint_takes_as_many_names_from_the_store(checkpoint, tmp_path, names, shown):
+    content = load_checkpoint(checkpoint)
+    older = {key: content[key] for key in ("config", "num_classes", "selections", "training")}
+    torch.save({**older, "format": 1, "layout": "kinect20"}, tmp_path / "older.pt")
+    rows = run(tmp_path / "older.pt", tmp_path, class_names=names, labeled=False)
+    assert {row["class_name"] for row in rows} <= (set(names) if shown else {""})
 
 
 def test_recordings_that_were_prepared_otherwise_are_refused(checkpoint, tmp_path):

@@ -203,7 +203,8 @@ def _predict(options: argparse.Namespace) -> None:
     from dualhead.runs.predict import predict
 
     with _claimed_device(options) as device:
-        predict(options.checkpoint, options.store, options.output, device=device)
+        inputs = options.checkpoint, options.store
+        predict(*inputs, options.output, device=device, threads=options.threads)
 
 
 def _convert_options(command: argparse.ArgumentParser) -> None:
