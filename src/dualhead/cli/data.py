@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
+from pathlib import Path
 
 from dualhead import checks, defaults
 from dualhead.cli.options import (
@@ -112,12 +115,23 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _verify_options(command: argparse.ArgumentParser) -> None:
-    _dataset_option(command)
-    add_paths(command, "raw", "archive as downloaded, or folder of recordings; may be given again")
+    text = "a results folder: compare each file with its digest (instead of --dataset and --raw)"
+    command.add_argument("results", type=Path, nargs="?", metavar="RESULTS", help=text)
+    command.add_argument("--dataset", choices=tuple(DATASETS), help="which dataset")
+    text = "archive as downloaded, or folder of recordings; may be given again"
+    command.add_argument(
+        "--raw", type=Path, nargs="+", action="extend", metavar="PATH", default=[], help=text
+    )
     add_path(
         command, "store", "a store that must have been made from this raw data", required=False
     )
     add_path(command, "output", "write what was found here, once all is well", required=False)
+
+
+def _verify_results(results: Path) -> None:
+    from dualhead.runs.verify import verify_results
+
+    print(verify_results(results, partial(print, file=sys.stderr)))
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -125,6 +139,11 @@ def _verify(options: argparse.Namespace) -> None:
     from dualhead.workspace.rules import signature
 
     dataset, store, raw = options.dataset, options.store, options.raw
+    if options.results:
+        _verify_results(options.results)
+        return
+    if not (dataset and raw):
+        raise ValueError("expected a results folder, or --dataset and --raw; found neither")
     before = signature(raw)
     text = check_raw(store, raw) if store else verify(dataset, raw, _settings_of(dataset, {}))
     if options.output:
@@ -147,7 +166,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "verify": Command(
         _verify,
-        "check raw archives and samples: counts, damage, copies, what training and test share",
+        "check raw archives and samples (counts, damage, copies, leaks), or a results folder (digests)",
         "dualhead verify --dataset ntu60 --raw data/raw/nturgbd_skeletons_s001_to_s017.zip",
         _verify_options,
     ),

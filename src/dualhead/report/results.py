@@ -20,6 +20,7 @@ from dualhead.files import check_beside, read_record
 from dualhead.params import Settings
 from dualhead.runs.metrics import accuracies, label_ranks
 from dualhead.runs.scores import (
+    HISTORY_REMEDY,
     IDENTITY,
     REMEDY,
     Attention,
@@ -46,7 +47,6 @@ MEASURED = {
     "versions": dict,
 }
 """What a run's metrics.json says beside its accuracies; an ensemble's has `num_test` alone of these."""
-HISTORY_REMEDY = "restore it from a copy; without the file, `snakemake` would train the run again"
 SAME_ACCURACY = 1e-3  # points within which metrics.json and scores.h5 must agree
 
 

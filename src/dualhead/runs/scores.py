@@ -30,6 +30,7 @@ Heads = Mapping[str, Mapping[str, Array]]
 Kind = TypeVar("Kind", "Array", "Tensor")
 
 SCHEMA = 2  # 1 was not sealed
+HISTORY_REMEDY = "restore it from a copy; without the file, `snakemake` would train the run again"
 REMEDY = "in a workspace, remove this file alone: `snakemake` makes it again without training"
 VALIDATION = "validation"  # the group of the held-out samples: a score file within the score file
 ATTENTION = "attention"  # the group of attention maps

@@ -1,0 +1,88 @@
+"""Verification of a results folder: every digest that its files hold, compared with their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dualhead.data.store import Store
+from dualhead.files import check_beside, check_seal, read_record
+from dualhead.formats import read_run
+from dualhead.models import checkpoint
+from dualhead.params import address
+from dualhead.runs import scores, state
+from dualhead.runs.scores import HISTORY_REMEDY
+
+SEALED = {
+    "checkpoint.pt": checkpoint.REMEDY,
+    "scores.h5": scores.REMEDY,
+    "state.pt": state.REMEDY,
+}
+RECORDED = {"classes.csv": scores.REMEDY, "history.csv": HISTORY_REMEDY}
+"""Files whose digest stands in the record beside them alone, and what to do about a wrong one."""
+
+
+def verify_results(results: Path, say: Callable[[str], None]) -> str:
+    """Check all files of a results folder that hold a digest, or that a record beside them names.
+
+    Args:
+        results: the folder that holds store/, runs/ and ensembles/.
+        say: prints the line of a file that is not as it was written.
+
+    Returns:
+        How many files are as they were written, and of how many nothing tells, as an older version
+        wrote them or they were not evaluated yet.
+
+    Raises:
+        ValueError: if there are no results, or a file is damaged.
+    """
+    told: list[bool] = []
+    damaged = 0
+    for path in _files(results):
+        try:
+            told.append(_is_told(path))
+        except (ValueError, OSError) as error:
+            say(str(error))
+            damaged += 1
+    count = len(told) + damaged
+    if not count:
+        raise ValueError(f"{results}: no results; give the folder that holds runs/ and store/")
+    if damaged:
+        raise ValueError(f"{results}: {damaged} of {count} files are not as they were written")
+    return (
+        f"{results}: {sum(told)} of {count} files are as they were written, of {count - sum(told)} "
+        "nothing tells"
+    )
+
+
+def _files(results: Path) -> Iterator[Path]:
+    names = ("config.yaml", "metrics.json", *SEALED, *RECORDED)
+    yield from sorted(results.glob("store/*.h5"))
+    for kind in ("runs", "ensembles"):
+        yield from sorted(path for path in (results / kind).rglob("*") if path.name in names)
+
+
+def _is_told(path: Path) -> bool:
+    """Return whether a digest tells that a file is as it was written; refuse one that is not."""
+    if path.suffix == ".h5" and path.name not in SEALED:
+        with Store(path) as store:
+            store.check(np.arange(len(store)))
+            return store.checksums is not None
+    if path.name == "config.yaml":
+        stated, found = scores.address_of(path).get("address"), address(read_run(path))
+        if stated not in (None, found):
+            raise ValueError(
+                f"{path}: expected the settings of run {stated}, found those of {found}"
+            )
+        return stated is not None
+    if path.name == "metrics.json":
+        return "files" in read_record(path, scores.REMEDY)
+    is_sealed = path.name in SEALED and check_seal(path, SEALED[path.name])
+    record = path.with_name("metrics.json")
+    if path.name == "state.pt" or not record.is_file():
+        return is_sealed
+    files = read_record(record, scores.REMEDY).get("files", {})
+    check_beside(path, {"files": files}, {**SEALED, **RECORDED}[path.name])
+    return is_sealed or path.name in files

@@ -1,0 +1,85 @@
+"""`dualhead verify RESULTS`: whole results pass, and each damaged file is named."""
+
+import json
+import shutil
+
+import pytest
+
+from dualhead import checks, params
+from dualhead.cli.main import main
+from dualhead.params import address
+from dualhead.runs.evaluate import evaluate
+from dualhead.runs.train import train
+from dualhead.runs.verify import verify_results
+from tests.builders.tiny import tiny_config, tiny_networks, write_tiny_store
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A results folder with one run, begun and evaluated as the workflow does."""
+    results = tmp_path_factory.mktemp("workspace") / "results"
+    config = tiny_config(epochs=1)
+    config["model"] |= checks.defaults()["dualhead"]
+    run = results / f"runs/tiny/dualhead/joint/seed3-{address(config)}"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(params.dump(config))
+    store = write_tiny_store(results / "store/synthetic-00000000.h5")
+    with tiny_networks():
+        output, kept = run / "checkpoint.pt", {"history": run / "history.csv"}
+        kept["state"] = run / "state.pt"
+        train(config, store, output, **kept, device="cpu", evaluate_batch_size=9, threads=1)
+        names = {"scores": "scores.h5", "metrics": "metrics.json", "classes": "classes.csv"}
+        outputs = {key: run / name for key, name in names.items()}
+        evaluate(output, store, **outputs, device="cpu", batch_size=9)
+    return results
+
+
+@pytest.fixture
+def results(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "results")
+
+
+def test_results_as_they_were_written_pass(results, capsys):
+    assert main(["verify", str(results)]) == 0
+    assert "7 of 7 files are as they were written, of 0 nothing tells" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.yaml", "checkpoint.pt", "history.csv", "scores.h5", "metrics.json"),
+        *("classes.csv", "synthetic-00000000.h5"),
+    ],
+)
+def test_a_damaged_file_is_named_and_no_other_but_by_a_damaged_record(results, capsys, name):
+    (path,) = results.rglob(name)
+    content = bytearray(path.read_bytes())
+    place = content.find(b"seed: 3") + 6 if name == "config.yaml" else len(content) // 2
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert main(["verify", str(results)]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert "files are not as they were written" in told[-1]
+    assert all(str(path) in line for line in told[:-1])
+    assert told[:-1]
+
+
+def test_files_of_older_versions_are_counted_apart(results):
+    (record,) = results.rglob("metrics.json")
+    content = json.loads(record.read_text())
+    for key in ("format", "files", "digest"):
+        del content[key]
+    record.write_text(json.dumps(content))
+    assert "4 of 7 files are as they were written, of 3 nothing tells" in verify_results(
+        results, print
+    )
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no results; give the folder that holds runs/"):
+        verify_results(tmp_path, print)
+
+
+def test_neither_results_nor_raw_data_is_refused(capsys):
+    assert main(["verify"]) == 1
+    assert "expected a results folder, or --dataset and --raw" in capsys.readouterr().err
