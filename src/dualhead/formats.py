@@ -1,4 +1,4 @@
-"""Files that are read back, each by one schema: grid.json, config.yaml, published.yaml, a checkpoint's settings."""
+"""Files that are read back, each by one schema: grid, run config, metrics, published numbers, checkpoint settings."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from dualhead.params import MODALITY_NAMES, Settings, locate
 from dualhead.reading import Located, read_json
 from dualhead.schema import (
     FLAG,
+    MOST,
     NAME,
     NOTHING,
     TEXT,
@@ -185,6 +186,33 @@ PUBLISHED: Final[Fields] = {
     "field": Field(record(FIELD)),
 }
 """What papers report (published.yaml)."""
+ACCURACIES: Final = record({name: Field(PERCENT) for name in METRIC_NAMES})
+SELECTION: Final = record(
+    {
+        "epoch": Field(either(whole(), NOTHING), "none where members differ"),
+        "fusion": Field(table_of(ACCURACIES, keys=FUSION, least=1), "of both heads"),
+    },
+    more=True,
+)
+RESULT: Final[Fields] = {
+    "num_test": Field(whole(1)),
+    "last": Field(SELECTION, "accuracies of the last epoch"),
+    "best_on_validation": Field(SELECTION, optional=True),
+    "best_on_test": Field(SELECTION, optional=True),
+}
+"""What an ensemble measured, and a run among other things (metrics.json)."""
+RUN_RESULT: Final[Fields] = {
+    **RESULT,
+    "parameters": Field(whole(1)),
+    "gmacs": Field(number()),
+    "train_seconds": Field(number()),
+    "train_samples_per_second": Field(number()),
+    "device": Field(TEXT),
+    "peak_memory_mb": Field(number()),
+    "final_loss": Field(number(-MOST)),
+    "git": Field(TEXT),
+    "versions": Field(table_of(TEXT, keys=TEXT)),
+}
 GRID_REMEDY: Final = (
     "the next `snakemake` that has something to do writes a workspace's results/grid.json anew"
 )
@@ -245,6 +273,12 @@ def check_model(settings: Mapping[str, Any], path: Path) -> None:
     """Raise ValueError for a checkpoint's `model` settings that are not those of its network."""
     content = {"config": {"model": dict(settings)}}
     _check(tagged("name", MODELS), Located(content, str(path)), "config", "model")
+
+
+def check_metrics(metrics: Settings, path: Path, *, of_run: bool) -> None:
+    """Raise ValueError for a metrics.json that lacks something, or has it in another form."""
+    fields = RUN_RESULT if of_run else RESULT
+    _check(record(fields, more=True), Located(metrics, str(path)))
 
 
 def read_published(path: Path) -> Settings:

@@ -7,7 +7,7 @@ or broken file becomes a number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dualhead.files import check_beside, read_record
+from dualhead.formats import check_metrics
 from dualhead.params import Settings
 from dualhead.runs.metrics import accuracies, label_ranks
 from dualhead.runs.scores import (
@@ -34,19 +35,6 @@ from dualhead.runs.scores import (
 
 HISTORY = ("epoch", "learning_rate", "loss", "train_top1", "test_fusion_top1")
 """Columns of history.csv that are read."""
-MEASURED = {
-    "num_test": int,
-    "parameters": int,
-    "gmacs": float,
-    "train_seconds": float,
-    "train_samples_per_second": float,
-    "device": str,
-    "peak_memory_mb": float,
-    "final_loss": float,
-    "git": str,
-    "versions": dict,
-}
-"""What a run's metrics.json says beside its accuracies; an ensemble's has `num_test` alone of these."""
 SAME_ACCURACY = 1e-3  # points within which metrics.json and scores.h5 must agree
 
 
@@ -115,7 +103,10 @@ def read_result(
     if not path.is_file():
         return None
     metrics = _read_metrics(path, cell, seed)
-    _refuse_incomplete(metrics, path, MEASURED if address.startswith("runs/") else ["num_test"])
+    try:
+        check_metrics(metrics, path, of_run=address.startswith("runs/"))
+    except ValueError as error:
+        raise ValueError(f"{error}; {REMEDY}") from None
     return Result(seed, address, fusion_of(grid, address), metrics)
 
 
@@ -139,18 +130,6 @@ def _read_metrics(path: Path, cell: Cell, seed: str) -> Settings:
             f"it was copied or swapped; {REMEDY}"
         )
     return metrics
-
-
-def _refuse_incomplete(metrics: Settings, path: Path, keys: Iterable[str]) -> None:
-    """Raise ValueError for a metrics.json that lacks something, or has it in another form."""
-    for key in keys:
-        kind = MEASURED[key]
-        if not isinstance(metrics.get(key), (int, float) if kind is float else kind):
-            raise ValueError(
-                f"{path}: expected {key} ({kind.__name__}), found {metrics.get(key)!r}; {REMEDY}"
-            )
-    if "last" not in selections_of(metrics):
-        raise ValueError(f"{path}: no accuracies of the last epoch; {REMEDY}")
 
 
 def _named(identity: Mapping[str, str]) -> str:
