@@ -78,3 +78,19 @@ def test_a_record_holds_for_these_products_and_ingredients_only(tmp_path: Path) 
     assert not made.is_current(record, made_from, [product])
     record.write_text("")
     assert not made.is_current(record, made_from, [product])
+
+
+def test_a_product_that_was_changed_or_lost_is_damaged(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    table, report = results / "tables/a.csv", tmp_path / "reports/report.pdf"
+    for path, record in ((table, "table/a.json"), (report, "report/all.json")):
+        path.parent.mkdir(parents=True)
+        path.write_text("1")
+        made.write_record(results / "made" / record, {}, [path])
+    assert made.damaged_products(results) == []
+    table.write_text("2")
+    report.unlink()
+    told = made.damaged_products(results)
+    assert [line.split(": ")[0].rpartition("/")[2] for line in told] == ["report.pdf", "a.csv"]
+    (results / "made/table/a.json").write_text("[]")
+    assert "a.json: damaged" in made.damaged_products(results)[1]

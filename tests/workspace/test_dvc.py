@@ -136,3 +136,17 @@ def test_experiments_wait_in_a_queue_and_run_together(pushed: Workspace) -> None
     }
     shown = pushed.run("dvc", "exp", "show", "--csv").stdout
     assert {"6", "7"} <= {cell for line in shown.splitlines() for cell in line.split(",")}
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_an_edit_reaches_tables_that_are_links_into_the_cache(pushed: Workspace, kind: str) -> None:
+    pushed.run("dvc", "config", "--local", "cache.type", kind)
+    relinked = pushed.run("dvc", "checkout", "--relink", "--force")
+    assert relinked.returncode == 0, relinked.stderr
+    table = pushed.folder / "results/tables/ablation.csv"
+    before = table.read_text()
+    pushed.edit("rows: [", "title: Anew., rows: [")
+    calls = pushed.calls_of("dvc", "repro")
+    assert (calls["table"], calls["report"], calls["figure"]) == (2, 1, 0)
+    assert table.read_text() != before
+    assert "up to date" in pushed.run("dvc", "status").stdout

@@ -129,9 +129,19 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
 
 
 def _verify_results(results: Path) -> None:
+    from dualhead.report.made import damaged_products
     from dualhead.runs.verify import verify_results
 
-    print(verify_results(results, partial(print, file=sys.stderr)))
+    say = partial(print, file=sys.stderr)
+    damaged = damaged_products(results)
+    for line in damaged:
+        say(line)
+    text = verify_results(results, say)
+    if damaged:
+        raise ValueError(
+            f"{results}: {len(damaged)} files that were made of it are not as they were"
+        )
+    print(text)
 
 
 def _verify(options: argparse.Namespace) -> None:

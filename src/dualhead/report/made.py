@@ -22,6 +22,8 @@ READS = {
     "report": ("metrics.json", "history.csv", "classes.csv"),
 }
 """Kind of product -> the small files of a result that stand for it; metrics.json vouches for the scores."""
+PLACES = {"table": "tables", "summary": "tables", "figure": "figures", "report": "../reports"}
+"""Kind of product -> where it lies, from the results."""
 CODE = ("report", "runs/metrics.py", "runs/scores.py")
 """What of the package decides how a product looks."""
 KEPT = ("protocol", "recipe", "seeds", "figures", "datasets", "benchmarks")
@@ -120,3 +122,20 @@ def is_current(path: Path, made_from: Settings, products: Iterable[Path]) -> boo
         return False
     digests = {product.name: digest_of(product) for product in products}
     return record == {"made_from": made_from, "products": digests}
+
+
+def damaged_products(results: Path) -> list[str]:
+    """Return a line for each table, figure and report that is not what its record says was made."""
+    found = []
+    for record in sorted((results / "made").glob("*/*.json")):
+        try:
+            digests = json.loads(record.read_text(encoding="utf-8"))["products"]
+        except (OSError, ValueError, KeyError, TypeError):
+            found.append(f"{record}: damaged; run snakemake again")
+            continue
+        for path, digest in (
+            (results / PLACES[record.parent.name] / it, digests[it]) for it in digests
+        ):
+            if digest_of(path) != digest:
+                found.append(f"{path}: gone, or not as it was made; run snakemake again")
+    return found
