@@ -3,11 +3,15 @@
 import json
 
 import jsonschema
+import numpy as np
 import pytest
 
+from dualhead import defaults, models
 from dualhead.defaults import SECTIONS, editor_schema
 from dualhead.params import read_yaml
 from dualhead.reading import Located
+from dualhead.report.titles import METRICS
+from dualhead.runs.metrics import accuracies
 from dualhead.schema import Place
 
 FILES = ("params.yaml", "demo/params.yaml", "tests/params.yaml")
@@ -58,6 +62,12 @@ def test_editors_accept_our_own_files(root, name):
 def test_editors_refuse_what_planning_refuses(wrong):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(wrong, editor_schema(), jsonschema.Draft7Validator)
+
+
+def test_models_and_metrics_are_those_that_the_code_has():
+    scores, labels = np.eye(6), np.arange(6)
+    assert set(defaults.MODELS) == set(models.MODELS)
+    assert defaults.METRIC_NAMES == tuple(METRICS) == tuple(accuracies(scores, labels))
 
 
 def test_every_setting_says_what_it_means_and_its_default_fits():

@@ -186,7 +186,7 @@ SYNTHESIZE: Final[Fields] = {
     "frames": Field(FRAME_RANGE, "shortest and longest recording", optional=True),
 }
 DATASET: Final[Fields] = {
-    "kind": Field(TEXT, "which reader: ntu60, ntu120, kinetics, nw_ucla, synthetic"),
+    "kind": Field(TEXT, "which reader, of dualhead/data/datasets"),
     "raw": Field(
         list_of(TEXT), "where the downloads lie, below the workspace; a zip is read in place"
     ),
