@@ -12,12 +12,12 @@ from dualhead.report.titles import benchmark_title, stream_title, variant_title
 
 
 def figure_caption(grid: Settings, name: str) -> str:
-    """Return what stands below a figure."""
+    """Return a figure's caption."""
     return FIGURES[name].caption.format(**_names(grid))
 
 
 def _names(grid: Settings) -> dict[str, str]:
-    """Return what the figures show, in words."""
+    """Return the names that captions use, in words."""
     chosen = grid["figures"]
     variants = {role: variant_title(chosen[role]) for role in ROLES}
     known = {"benchmark": benchmark_title(grid, chosen["benchmark"])}

@@ -1,4 +1,4 @@
-"""Everything behind one number of a table: found by a part of its name, told as text."""
+"""Explanation of one number of a table, found by a part of its name: everything behind it, as text."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def _selection_text(result: Result, selection: str) -> str:
 
 
 def _run_lines(grid: Settings, results: Path, run: str, complete: bool) -> list[str]:
-    """Return what one run was made from, and what it cost."""
+    """Return the sources, settings and cost of one run."""
     config = grid["runs"][run]
     lines = [f"run {results / 'runs' / run}"]
     cell = Cell(config["benchmark"], config["variant"], config["modality"])

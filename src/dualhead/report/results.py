@@ -94,7 +94,7 @@ def read_results(grid: Settings, results: Path, cell: Cell) -> list[Result]:
 def read_result(
     grid: Settings, results: Path, address: str, cell: Cell, seed: str
 ) -> Result | None:
-    """Return what one run or ensemble measured; None if it has not been made.
+    """Return the result of one run or ensemble; None if it has not been made.
 
     Raises:
         ValueError: if its metrics.json is another cell's.

@@ -1,4 +1,4 @@
-"""A table's frame as text: the same columns for Markdown, LaTeX, the terminal and the report."""
+"""Text of a table's frame: the same columns for Markdown, LaTeX, the terminal and the report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Printed(NamedTuple):
 
 
 class Field(NamedTuple):
-    """How one printed column is made from a record of the frame."""
+    """A printed column: its title, alignment, and text of a record of the frame."""
 
     title: str
     align: str
@@ -86,7 +86,7 @@ def _part(rows: list[list[Settings]], titles: Sequence[str]) -> Printed:
 
 
 def row_fields(found: Sequence[Settings]) -> list[Field]:
-    """Return what is printed once a row: its names and parameters, where there are any."""
+    """Return the fields that are printed once a row: its names, and parameters where there are any."""
     is_ablation = found[0]["kind"] == "ablation"
     fields = [
         ("group", Field("", "left", _plain("group"))),
@@ -100,7 +100,7 @@ def row_fields(found: Sequence[Settings]) -> list[Field]:
 
 
 def value_fields(found: Sequence[Settings]) -> list[Field]:
-    """Return what is printed for each number; ours alone where nothing is published.
+    """Return the fields of each number; ours alone where nothing is published.
 
     Ours is the last epoch's. The epochs chosen on held-out subjects and on the test set stand beside it, and so do
     the verdicts on the published value, one for the last epoch and one for the epoch that was chosen as the paper's.

@@ -1,4 +1,4 @@
-"""The figures of a report: what each shows, what it needs, and what stands below it.
+"""Figures of a report, in one table: the drawer, needs and caption of each.
 
 Light to import: Snakemake asks for names and captions at each start, and matplotlib comes with the first drawing.
 """
@@ -101,7 +101,7 @@ def available(grid: Settings) -> list[str]:
 
 
 def offered(grid: Settings) -> set[str]:
-    """Return what the grid has of what figures need.
+    """Return the needs of figures that a grid fulfills.
 
     `variant`, `baseline`: a table asks for its cell; `one modality`: the stream shown is no ensemble;
     `two heads`, `attention`: the variant's network has them.

@@ -125,7 +125,7 @@ def _gain(
 
 
 def _mark_gap(axes: Axes, num_shown: int, num_classes: int) -> None:
-    """Say where classes in the middle are left out."""
+    """Mark the place of the classes in the middle that are left out."""
     if num_shown < num_classes:
         axes.axhline(num_shown / 2 - 0.5, color=GRAY, linestyle=(0, (2, 2)), linewidth=0.8)
         axes.annotate(

@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
 
     @property
     def choice(self) -> dict[str, str]:
-        """Which benchmark, variant, baseline and stream the figures show."""
+        """Benchmark, variant, baseline and stream that the figures show."""
         return dict(self.grid["figures"])
 
     def cell(self, role: str = "variant") -> Cell:

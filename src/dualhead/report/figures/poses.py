@@ -37,8 +37,8 @@ def seen_by(config: Settings, store: Store, name: str) -> Seen:
 
     Args:
         config: the run's settings.
-        store: that holds the recording.
-        name: of the recording.
+        store: the store that holds the recording.
+        name: the recording's name.
     """
     position = store.position(name)
     frames = max(int(store.num_frames[position]), 1)
@@ -60,12 +60,12 @@ def draw_poses(
     """Draw a recording's poses, evenly over its frames, with frame numbers and a title.
 
     Args:
-        axes: to draw on; its own axes disappear.
-        store: that holds the recording.
-        name: of the recording.
-        seen: what the network gets of it.
-        weights: (M, V), what each joint's color and size say; None leaves them plain.
-        scale: from weights to the range of `WEIGHT_COLORS`.
+        axes: the axes to draw on; their own lines and ticks disappear.
+        store: the store that holds the recording.
+        name: the recording's name.
+        seen: the part of the recording that the network gets.
+        weights: (M, V), the joints' weights, told by color and size; None leaves them plain.
+        scale: the range of weights that `WEIGHT_COLORS` spans.
     """
     joints, frames = seen.joints, seen.joints.shape[1]
     visible = _visible(joints, store.layout)  # (T, V, M)
@@ -110,7 +110,7 @@ def project(joints: Points, layout: SkeletonLayout) -> tuple[Points, Points]:
 
     Args:
         joints: (C, T, V, M).
-        layout: of the skeleton.
+        layout: the skeleton's layout.
 
     Returns:
         Two arrays (T, V, M).

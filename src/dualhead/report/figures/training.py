@@ -118,7 +118,7 @@ def _drops(axes: Axes, history: pd.DataFrame) -> None:
 
 
 def selection(inputs: Inputs) -> Figure:
-    """Draw what each cell gains if the epoch is chosen on the test set, or on held-out subjects."""
+    """Draw each cell's gain if the epoch is chosen on the test set, or on held-out subjects."""
     rows = selection_gains(inputs)
     figure = new_figure(0.8 + 0.19 * len(rows))
     axes = figure.subplots()
@@ -145,7 +145,7 @@ def selection(inputs: Inputs) -> Figure:
 
 
 def selection_gains(inputs: Inputs) -> dict[Cell, dict[str, float]]:
-    """Return what each selection gains over the last epoch, in points; nan where there is none.
+    """Return each selection's gain over the last epoch, in points; nan where there is none.
 
     Raises:
         ValueError: if no run has been made.

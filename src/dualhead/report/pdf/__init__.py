@@ -57,7 +57,7 @@ def build_report(
         bibliography: references.bib.
         deviations: a Markdown text of what differs from the paper; None if there is none.
         output: the PDF to write.
-        title: of the workspace.
+        title: the workspace's name.
         date: the day that stands on the first page.
 
     Raises:
@@ -144,7 +144,7 @@ def _content(
 
 
 def _figures(inputs: Inputs, folder: Path) -> list[Settings]:
-    """Return the figures that have been drawn, with their captions and what to see in them."""
+    """Return the figures that have been drawn, with captions and findings."""
     return [
         {
             "name": name,

@@ -1,4 +1,4 @@
-"""Content of the report before and in its tables: warnings, overview, verdicts, steps, the field."""
+"""Content of the report's tables: verdicts, steps, the field, abbreviations."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _grouped(rows: list[list[str]], first_title: str) -> list[list[str]]:
 
 
 def steps(tables: Tables) -> Settings | None:
-    """Return what the ablations' steps from the reference are worth: a row for each step of each table."""
+    """Return the ablations' steps from the reference with their tests: a row for each step of each table."""
     found = [
         record
         for frame in tables.values()
@@ -182,7 +182,7 @@ def concerns_the_paper(grid: Grid, runs: Sequence[Run]) -> bool:
 
 
 def abbreviations(tables: Tables) -> str:
-    """Return what the abbreviations of streams and attention in the tables' rows stand for."""
+    """Return the meaning of each abbreviation in the tables' rows."""
     labels = " ".join(str(label) for frame in tables.values() for label in frame["label"])
     words = set(labels.replace(",", " ").split())
     known = {title.short: title.long for title in STREAMS.values() if " " not in title.short}

@@ -66,7 +66,7 @@ def abstract(
     claims: Sequence[Tested],
     without: Sequence[Without],
 ) -> list[str]:
-    """Return four sentences: what was trained, how well it does, what the paper's claims come to, at what cost."""
+    """Return four sentences: trainings, best result, claims, cost."""
     return [
         _trained(grid, runs),
         _result(tables, without),
@@ -146,7 +146,7 @@ def _cost(runs: Sequence[Run], tables: Tables) -> str:
 
 
 def warnings(grid: Grid, runs: Sequence[Run]) -> list[Settings]:
-    """Return what a reader must know before the first number."""
+    """Return the warnings that come before the first number."""
     found = []
     used = {run.config["dataset"]: run.config["kind"] for run in runs}
     if "synthetic" in used.values():
@@ -181,7 +181,7 @@ def _code_warning(runs: Sequence[Run]) -> list[Settings]:
 
 
 def overview(grid: Grid, runs: Sequence[Run], own: Protocol) -> list[list[str]]:
-    """Return the facts at the top: what was run on what, with which code, for how long."""
+    """Return the facts at the top: benchmarks, trainings, protocol, device and code."""
     done = made(runs)
     devices = dict.fromkeys(device_text(str(metrics["device"])) for _, metrics in done)
     commits = dict.fromkeys(str(metrics["git"]) or "no repository" for _, metrics in done)

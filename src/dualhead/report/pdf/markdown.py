@@ -1,4 +1,4 @@
-"""The little Markdown that docs/ uses, as blocks and spans that Typst sets as they are."""
+"""Reader of the little Markdown that docs/ uses: blocks and spans that Typst sets as they are."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ REASONS = 12  # that are listed; the CSV beside the store has every row
 
 
 def passports(grid: Settings, stores: Path) -> list[Settings]:
-    """Return what there is to say of each store that exists.
+    """Return the passport of each store that exists: facts, splits, copies and what was left out.
 
     Raises:
         ValueError: for a store made with other settings, or with a split that its dataset does not
@@ -39,7 +39,7 @@ def passports(grid: Settings, stores: Path) -> list[Settings]:
 
 
 def warnings(found: Sequence[Settings], used: Collection[tuple[str, str]]) -> list[Settings]:
-    """Return what the first page must say of the data: test samples that were trained on.
+    """Return the first page's warning of test samples that were trained on, if there are any.
 
     Args:
         found: passports.
@@ -159,7 +159,7 @@ def _words(settings: Settings) -> str:
 
 
 def _splits(store: Store) -> Settings:
-    """Return train and test counts of each split, and what they do not share."""
+    """Return each split's numbers of training and test samples, and the columns in which they differ."""
     rows = []
     for name in sorted(store.splits):
         train, test = store.split(name)

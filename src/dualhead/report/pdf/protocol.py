@@ -19,14 +19,14 @@ SHOWN = 3
 
 
 class Protocol(NamedTuple):
-    """Whose settings the trainings have."""
+    """The protocol of a workspace's trainings, in words."""
 
     is_the_papers: bool  # or the authors', where the workspace asks for these
     text: str
 
 
 def protocol(grid: Grid, runs: Sequence[Run]) -> Protocol:
-    """Return whose protocol the runs have, and in what they differ from the one asked for."""
+    """Return the runs' protocol, with the settings that differ from the one asked for."""
     asked = PROTOCOLS[grid["protocol"]]
     paper = checks.load(packaged_params()) | {"protocol": grid["protocol"]}
     known = {_paper_key(paper, name): name for name in paper["benchmarks"]}

@@ -1,4 +1,4 @@
-"""The runs of a grid as the report's tables read them."""
+"""Runs of a grid as the report's tables read them, and helpers for rows of text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to see in each figure and table: a sentence or two, read off the same results."""
+"""Findings in each figure and table: a sentence or two, computed from the same results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARROW = "\N{RIGHTWARDS ARROW}"
 
 
 def figure_text(name: str, inputs: Inputs) -> str:
-    """Return what to see in one figure.
+    """Return the finding in one figure.
 
     Raises:
         ValueError: if a run that the figure shows is missing.
@@ -172,7 +172,7 @@ FIGURES: Mapping[str, Callable[[Inputs], str]] = {
 
 
 def table_text(frame: pd.DataFrame) -> str:
-    """Return what to see in a table: our best row of each column, or the best of an ablation."""
+    """Return the finding in a table: our best row of each column, or the best of an ablation."""
     ours = [record for record in records(frame) if record["ours"] and record["mean"] is not None]
     if not ours:
         return "None of our rows has been run."
