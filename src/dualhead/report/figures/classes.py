@@ -26,6 +26,7 @@ from dualhead.report.figures.style import (
     SMALL,
     grid_lines,
     new_figure,
+    rows_height,
     wrapped,
 )
 from dualhead.report.results import read_correct, refuse_other_samples
@@ -33,8 +34,9 @@ from dualhead.report.titles import variant_title
 from dualhead.runs.metrics import class_accuracy, confusion_matrix
 from dualhead.runs.scores import Scores
 
-ANNOTATED = 12  # classes up to which a confusion matrix carries its numbers
-LABELED = 30  # and its names
+ANNOTATED = 12  # classes up to which a confusion matrix carries its shares and names
+RASTERIZED = 30  # and above which it is an image: it would be thousands of vector cells
+PAIR_LENGTH = 60  # characters a line
 PAIRS = 6  # confused pairs that are listed
 NORMAL_95 = 1.96
 OUTLINE: Settings = {"edgecolors": "white", "linewidths": 0.6}
@@ -60,7 +62,8 @@ def class_gain(inputs: Inputs) -> Figure:
     found = class_gains(inputs)
     shown = extremes(found.gain)
     gain = found.gain[shown]
-    figure = new_figure(0.9 + 0.19 * len(shown))
+    labels = [wrapped(found.names[index]) for index in shown]
+    figure = new_figure(0.9 + rows_height(labels))
     axes = figure.subplots()
     places = np.arange(len(shown))
     bars = axes.barh(
@@ -71,7 +74,7 @@ def class_gain(inputs: Inputs) -> Figure:
         bar.set_edgecolor("white" if value < 0 else bar.get_facecolor())
     axes.hlines(places, found.low[shown], found.high[shown], color=INK, linewidth=0.8)
     axes.axvline(0, color=INK, linewidth=0.6)
-    axes.set_yticks(places, [wrapped(found.names[index]) for index in shown])
+    axes.set_yticks(places, labels)
     ours, baseline = (variant_title(inputs.choice[role]) for role in ("variant", "baseline"))
     axes.set(
         xlabel=f"Accuracy of {ours} less that of {baseline} (points)",
@@ -136,6 +139,7 @@ def _mark_gap(axes: Axes, num_shown: int, num_classes: int) -> None:
             va="bottom",
             fontsize=SMALL,
             color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )
 
 
@@ -156,22 +160,33 @@ def confusion(inputs: Inputs) -> Figure:
     Resolved are those that the baseline confuses more often than ours, the largest gain first.
     """
     found = confusions(inputs)
-    few = len(found.names) <= ANNOTATED
-    figure = new_figure(4.6 if few else 5.0)
+    listed = [_largest(found.ours, PAIRS)]
+    if found.theirs is not None:
+        listed.append(_largest(found.theirs - found.ours, PAIRS))
+    labels = [_pair_label(found, pair) for pairs in listed for pair in pairs] or [""]
+    row = rows_height([max(labels, key=lambda text: text.count("\n"))], 0.25, 0.12)
+    figure = new_figure(1.6 + 2 * PAIRS * row)
     grid = figure.add_gridspec(2 if found.theirs is not None else 1, 2, width_ratios=(1.15, 1))
     _matrix(figure.add_subplot(grid[:, 0]), found)
     most = figure.add_subplot(grid[0, 1])
-    _pairs(most, inputs, found, _largest(found.ours, PAIRS))
+    _pairs(most, inputs, found, listed[0])
     most.set_title(f"Most confused: true {ARROW} predicted", loc="left")
     if found.theirs is not None:
         resolved = figure.add_subplot(grid[1, 1], sharex=most)
-        _pairs(resolved, inputs, found, _largest(found.theirs - found.ours, PAIRS))
+        _pairs(resolved, inputs, found, listed[1])
         baseline = variant_title(inputs.choice["baseline"])
         resolved.set_title(f"Confused less than by {baseline}", loc="left")
         most.set_xlabel("")
     handles, labels = most.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=2)
     return figure
+
+
+def _pair_label(found: Confusion, pair: tuple[int, int]) -> str:
+    """Return `true -> taken`, in two lines where one is too long."""
+    true, taken = (found.names[place] for place in pair)
+    text = f"{true} {ARROW} {taken}"
+    return text if len(text) <= PAIR_LENGTH else f"{true}\n{ARROW} {taken}"
 
 
 def confusions(inputs: Inputs) -> Confusion:
@@ -200,7 +215,7 @@ def _matrix(axes: Axes, found: Confusion) -> None:
     """Draw the matrix, with its numbers where they fit and its color bar below."""
     many = len(found.names)
     scale = Normalize(0, 100)
-    axes.pcolormesh(found.ours, cmap="Blues", norm=scale, rasterized=many > LABELED).set_gid(
+    axes.pcolormesh(found.ours, cmap="Blues", norm=scale, rasterized=many > RASTERIZED).set_gid(
         "matrix"
     )
     for true, taken in np.argwhere(found.ours >= 0.5) if many <= ANNOTATED else ():
@@ -218,7 +233,8 @@ def _matrix(axes: Axes, found: Confusion) -> None:
     axes.set_aspect("equal")
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
-    axes.set(xlabel="Predicted", ylabel="True")
+    numbered = "" if many <= ANNOTATED else " (class number)"
+    axes.set(xlabel=f"Predicted{numbered}", ylabel=f"True{numbered}")
     _class_ticks(axes, found.names)
     bar = axes.figure.colorbar(
         ScalarMappable(scale, "Blues"), ax=axes, location="bottom", shrink=0.7, aspect=30
@@ -228,14 +244,14 @@ def _matrix(axes: Axes, found: Confusion) -> None:
 
 
 def _class_ticks(axes: Axes, names: Sequence[str]) -> None:
-    """Name the classes of a matrix; of many give the number of every tenth or so."""
-    if len(names) <= LABELED:
-        ticks, labels = np.arange(len(names)) + 0.5, [wrapped(name) for name in names]
+    """Name the classes of a matrix; of many give the number of every fifth, tenth or so."""
+    if named := len(names) <= ANNOTATED:
+        ticks, labels = np.arange(len(names)) + 0.5, [wrapped(name, 24) for name in names]
     else:
-        step = -(-len(names) // 60) * 10
+        step = 5 if len(names) <= RASTERIZED else -(-len(names) // 60) * 10
         numbers = [1, *range(step, len(names) + 1, step)]
         ticks, labels = np.array(numbers) - 0.5, [str(number) for number in numbers]
-    axes.set_xticks(ticks, labels, rotation=0 if len(names) > LABELED else 90, fontsize=SMALL)
+    axes.set_xticks(ticks, labels, rotation=90 if named else 0, fontsize=SMALL)
     axes.set_yticks(ticks, labels, rotation=0, fontsize=SMALL)
 
 
@@ -249,9 +265,15 @@ def _pairs(axes: Axes, inputs: Inputs, found: Confusion, pairs: Sequence[tuple[i
         points = [found.theirs[pair] for pair in pairs]
         label = variant_title(inputs.choice["baseline"])
         axes.scatter(points, places, color=RED, marker="D", s=18, label=label, zorder=3, **OUTLINE)
-    for place, (true, taken) in zip(places, pairs, strict=True):
-        text = f"{found.names[true]} {ARROW} {found.names[taken]}"
-        axes.text(0.01, place + 0.26, text, fontsize=SMALL, transform=axes.get_yaxis_transform())
+    for place, pair in zip(places, pairs, strict=True):
+        text = axes.text(
+            *(0.01, place + 0.2, _pair_label(found, pair)),
+            fontsize=SMALL,
+            linespacing=1.0,
+            va="bottom",
+            transform=axes.get_yaxis_transform(),
+        )
+        text.set_in_layout(False)
     axes.set_yticks([])
     axes.set(xlabel="Share of the true class (%)", ylim=(0.5 - max(len(pairs), PAIRS), 0.9))
     axes.set_xlim(left=0)
@@ -266,7 +288,8 @@ def heads(inputs: Inputs) -> Figure:
     names, series = head_accuracies(inputs)
     difference = series["fine"] - series["coarse"]
     shown = extremes(difference)
-    figure = new_figure(1.0 + 0.19 * len(shown))
+    labels = [wrapped(names[index]) for index in shown]
+    figure = new_figure(1.0 + rows_height(labels))
     axes = figure.subplots()
     places = np.arange(len(shown))
     axes.hlines(
@@ -284,7 +307,7 @@ def heads(inputs: Inputs) -> Figure:
             label=head,
             zorder=2,
         )
-    axes.set_yticks(places, [wrapped(names[index]) for index in shown])
+    axes.set_yticks(places, labels)
     axes.set(
         xlabel="Accuracy (%); classes sorted by fine less coarse", ylim=(-0.7, len(shown) - 0.3)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,12 @@ from matplotlib.figure import Figure
 from dualhead.data.store import Store
 from dualhead.report.figures.inputs import Inputs
 from dualhead.report.figures.poses import draw_poses, seen_by
-from dualhead.report.figures.style import BLUE, RED, SMALL, new_figure, wrapped
+from dualhead.report.figures.style import BLUE, RED, SMALL, new_figure, rows_height, wrapped
 from dualhead.report.titles import variant_title
 from dualhead.runs.scores import Scores, softmax
 
 SAMPLES = 4
+LABEL = 34  # characters a line
 Points = npt.NDArray[np.float32]
 
 
@@ -33,7 +35,12 @@ def strips(inputs: Inputs) -> Figure:
     """Draw recordings on which ours is surer than the baseline, with both networks' scores."""
     with Store(inputs.store()) as store:
         shown = compared(inputs)
-        figure = new_figure(1.3 * len(shown) + 0.1)
+        names = store.class_names
+        labels = [
+            max((_true(sample, names), _confused(sample, names)), key=lambda text: text.count("\n"))
+            for sample in shown
+        ]
+        figure = new_figure(0.1 + rows_height(labels, 1.3, 0.25))
         rows = figure.subplots(len(shown), 2, width_ratios=(2.2, 1), squeeze=False)
         for (left, right), sample in zip(rows, shown, strict=True):
             draw_poses(left, store, sample.name, seen_by(inputs.config(), store, sample.name))
@@ -92,7 +99,7 @@ def _by_gain(ours: _Table, baseline: _Table) -> list[str]:
     return sorted(ours.labels, key=rank)
 
 
-def _draw_scores(axes: Axes, sample: Shown, names: list[str]) -> None:
+def _draw_scores(axes: Axes, sample: Shown, names: Sequence[str]) -> None:
     """Draw the label's and the confused class's probability by each network."""
     titles = list(sample.probabilities)
     for row, title in enumerate(titles):
@@ -104,7 +111,13 @@ def _draw_scores(axes: Axes, sample: Shown, names: list[str]) -> None:
             axes.text(value + 0.02, place, f"{value:.2f}", va="center", fontsize=SMALL)
     axes.set_yticks(range(len(titles)), titles[::-1])
     axes.set(xlim=(0, 1.22), xticks=[0, 0.5, 1])
-    right = wrapped(f"true: {names[sample.label]}")
-    axes.set_title(right, color=BLUE, fontsize=8, loc="left")
-    wrong = wrapped(f"confused: {names[sample.confused]}")
-    axes.set_xlabel(wrong, color=RED, fontsize=8, loc="left")
+    axes.set_title(_true(sample, names), color=BLUE, fontsize=8, loc="left")
+    axes.set_xlabel(_confused(sample, names), color=RED, fontsize=8, loc="left")
+
+
+def _true(sample: Shown, names: Sequence[str]) -> str:
+    return wrapped(f"true: {names[sample.label]}", LABEL)
+
+
+def _confused(sample: Shown, names: Sequence[str]) -> str:
+    return wrapped(f"confused: {names[sample.confused]}", LABEL)

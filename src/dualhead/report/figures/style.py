@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from textwrap import wrap
@@ -91,6 +92,11 @@ def save(figure: Figure, pdf: Path, svg: Path) -> None:
             figure.savefig(temporary, format=form, metadata=dates[form])
 
 
-def wrapped(text: str, length: int = 34) -> str:
+def wrapped(text: str, length: int = 40) -> str:
     """Return a class name that fits beside an axis, whole, in as many lines as it takes."""
     return "\n".join(wrap(text, length)) or text
+
+
+def rows_height(labels: Sequence[str], line: float = 0.19, more: float = 0.09) -> float:
+    """Return the height in inches of rows that these labels stand beside, each as high as the highest."""
+    return len(labels) * (line + more * max(label.count("\n") for label in labels))
