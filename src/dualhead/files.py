@@ -109,7 +109,7 @@ def digest_of(path: Path) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """Return what changes with a file's content."""
+    """Return inode, size and time of a file, which change with its content."""
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -135,7 +135,7 @@ def write_record(path: Path, content: Mapping[str, object], files: Mapping[str, 
 
     Args:
         path: the file.
-        content: what it says.
+        content: content of the record.
         files: name -> digest of each file beside it that it was written with.
     """
     record = {"format": RECORD_FORMAT, **content, "files": dict(files)}
@@ -143,7 +143,7 @@ def write_record(path: Path, content: Mapping[str, object], files: Mapping[str, 
 
 
 def read_record(path: Path, remedy: str) -> dict[str, Any]:
-    """Return what a JSON record says.
+    """Return the content of a JSON record.
 
     One of format 1 has no digest and is taken as it is.
 

@@ -45,7 +45,7 @@ def _compute_options(command: argparse.ArgumentParser) -> None:
 
 
 def _let_threads_sleep() -> None:
-    """Let OpenMP's threads sleep where they wait for each other, unless the caller chose otherwise.
+    """Let OpenMP's threads sleep while they wait for each other, unless the caller chose otherwise.
 
     GNU OpenMP lets them spin, at each of the thousands of barriers of a training step; beside
     another busy process they then take the cores from the thread that they wait for. OpenMP reads

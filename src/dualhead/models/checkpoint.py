@@ -135,7 +135,7 @@ def load(
     Args:
         path: the checkpoint.
         selection: `last`; `best_on_test`, which the test set chose; or `best_on_validation`.
-        device: to put it on.
+        device: device to put the network on.
 
     Raises:
         ValueError: if the file is no checkpoint, or has no such selection.
@@ -159,7 +159,7 @@ def load(
 def build(
     settings: Settings, layout: SkeletonLayout, num_classes: int, num_bodies: int
 ) -> nn.Module:
-    """Build a network whose first weights do not matter, leaving the random state alone."""
+    """Build a network with arbitrary weights; leave the random state alone."""
     own = {key: value for key, value in settings.items() if key != "name"}
     with torch.random.fork_rng(devices=[]):
         return build_model(
@@ -173,7 +173,7 @@ def build(
 
 
 def read_tensors(path: Path, remedy: str = REMEDY) -> object:
-    """Return what torch.save wrote to a file: tensors and plain values, on the CPU.
+    """Return the tensors and plain values that torch.save wrote to a file, on the CPU.
 
     Args:
         path: the file; if it is sealed, nothing of it is interpreted before its bytes were compared.

@@ -39,8 +39,8 @@ def published_views(model: nn.Module, tensors: Tensors) -> dict[str, Tensor]:
     """Return views of `tensors` by the names that the authors of the network gave them.
 
     Args:
-        model: whose tensors they are.
-        tensors: by our names: a state dict, or gradients; what is absent there is absent here.
+        model: network that the tensors are of.
+        tensors: tensors by our names: a state dict, or gradients; what is absent there is absent here.
     """
     views = dict(_norm("data_bn", "bodies.norm", tensors, slice(None)))
     for ours, theirs in PLAIN.items():
@@ -73,7 +73,7 @@ def _gathering(theirs: str, ours: str, tensors: Tensors) -> Named:
 
 
 def _collapse(theirs: str, ours: str, tensors: Tensors, window: int) -> Named:
-    """A Conv3d of kernel (1, W, 1), whose weight is (out, channels, 1, W, 1)."""
+    """Yield a Conv3d of kernel (1, W, 1); its weight is (out, channels, 1, W, 1)."""
     for name, tensor in _linear(theirs, ours, tensors):
         if name.endswith("weight"):
             tensor = tensor.view(len(tensor), window, -1).transpose(1, 2)[:, :, None, :, None]
@@ -122,8 +122,8 @@ def convert_weights(
         source: a state dict as the authors of DualHead-Net or MS-G3D save it.
         output: the checkpoint to write.
         model: `dualhead` or `ms_g3d`.
-        layout: of the skeletons that the weights were trained on.
-        num_classes: that they tell apart.
+        layout: skeleton layout that the weights were trained on.
+        num_classes: number of classes that they tell apart.
 
     Raises:
         ValueError: if the file is no such state dict; names that are missing, unexpected or misshapen are listed.
@@ -153,7 +153,7 @@ def convert_weights(
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a published file by name, out of what training scripts wrap around them."""
+    """Return the tensors of a published file by name, without the wrappers of training scripts."""
     content = read_tensors(path)
     while isinstance(content, dict):
         wrapped = [content[key] for key in WRAPPERS if isinstance(content.get(key), dict)]

@@ -18,7 +18,7 @@ DRIFT_SHIFTS = (-0.2, -0.1, 0.0, 0.1, 0.2)
 
 
 def choose_frames(num_frames: Tensor, settings: Settings, generator: Generator | None) -> Tensor:
-    """Return which frame of each recording stands at each time, (B, T) int64."""
+    """Return the frame of each recording at each time, (B, T) int64."""
     steps: int = settings["num_frames"]
     if settings["resample"] == "uniform":
         frames = _resample(num_frames.clamp(min=1), steps, generator)
@@ -36,7 +36,7 @@ def _resample(num_frames: Tensor, steps: int, generator: Generator | None) -> Te
 
     Args:
         num_frames: (B,), at least 1.
-        steps: how many to take, T.
+        steps: number of frames to take, T.
         generator: draws the random ones, with repetition.
 
     Returns:

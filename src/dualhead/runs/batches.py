@@ -55,8 +55,8 @@ class Split:
         lengths: (n, M) int64, rows of each body, 0 for an absent one; beside `rows`.
         num_frames: (n,) int64, frames of each recording; on the host.
         loops: whether a body begins anew after its last row; otherwise zeros follow.
-        layout: of the joints.
-        device: where batches are made.
+        layout: skeleton layout of the joints.
+        device: device on which batches are made.
     """
 
     names: list[str]
@@ -97,7 +97,7 @@ def load_split(store: Store, indices: npt.NDArray[np.int64], device: torch.devic
 
 
 def _place(size: int, device: torch.device) -> tuple[torch.device, bool]:
-    """Return where rows of `size` bytes are held, and whether they are read or stay mapped."""
+    """Return the device that holds rows of `size` bytes, and whether they are read or stay mapped."""
     if device.type == "cuda" and size < SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]:
         return device, True
     return torch.device("cpu"), size <= HOST_BYTES
@@ -106,7 +106,7 @@ def _place(size: int, device: torch.device) -> tuple[torch.device, bool]:
 def _read_rows(
     store: Store, indices: npt.NDArray[np.int64], held: torch.device
 ) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    """Return the rows and where bodies start; the host holds a piece at a time of a GPU's."""
+    """Return the rows and the first row of each body; of a GPU's rows the host holds a piece at a time."""
     rows, starts, before = [], [], 0
     count = 1 if held.type == "cpu" else 1 + len(indices) // PIECE
     for piece in np.array_split(indices, count):
@@ -128,7 +128,7 @@ def _as_tensor(mapped: npt.NDArray[np.float32]) -> Tensor:
 
 
 def epoch_order(num_samples: int, batch_size: int, passes: int, generator: Generator) -> Tensor:
-    """Return which samples make each batch of an epoch, (batches, batch_size) int64.
+    """Return the samples of each batch of an epoch, (batches, batch_size) int64.
 
     Every pass is a permutation of its own; they are joined and what does not fill a batch is
     dropped. A set smaller than a batch makes one batch of all.
@@ -147,7 +147,7 @@ def ordered_batches(
 
 
 def frame_numbers(split: Split, index: Tensor, settings: Settings) -> Tensor:
-    """Return which frame of each recording stands at each time of a test batch, (B, T) int64."""
+    """Return the frame of each recording at each time of a test batch, (B, T) int64."""
     frames = choose_frames(split.num_frames[index], settings, None)
     return frames % split.num_frames[index].clamp(min=1)[:, None] if split.loops else frames
 
@@ -163,11 +163,11 @@ def make_batch(
     """Return one batch, (B, C, T, V, M) float32 on the split's device.
 
     Args:
-        split: where the samples are.
-        index: (B,) int64, which; on the host.
+        split: the samples.
+        index: (B,) int64, positions in the split; on the host.
         modality: a key of `MODALITIES`.
         settings: the `input` section.
-        generator: on the CPU; draws the training augmentations. None makes a test batch.
+        generator: source of the training augmentations, on the CPU. None makes a test batch.
     """
     frames = choose_frames(split.num_frames[index], settings, generator)
     joints, present = _gather(split, index, frames)
@@ -186,14 +186,14 @@ def make_batch(
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
-    """Return values on a device; the host does not wait for what a GPU still has to do."""
+    """Return values on a device, without waiting for the GPU."""
     if values.device == device or device.type == "cpu":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
 
 
 def _gather(split: Split, index: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the joints at `frames` (B, T, M, V, C), and where a body has a frame (B, T, M).
+    """Return the joints at `frames` (B, T, M, V, C), and whether a body has each frame (B, T, M).
 
     Both are on the split's device; `index` and `frames` come from the host.
     """

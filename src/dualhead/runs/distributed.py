@@ -38,12 +38,12 @@ SECONDS_TO_FOLLOW = 10.0  # for the others, once one process has ended
 
 
 class Share(NamedTuple):
-    """Which part of each batch this process computes.
+    """Part of each batch that one process computes.
 
     Attributes:
-        rank: from 0; the first process evaluates and writes.
-        size: how many processes there are.
-        group: in which they communicate; None for a process alone.
+        rank: number of the process, from 0; the first evaluates and writes.
+        size: number of processes.
+        group: process group of all of them; None for a process alone.
     """
 
     rank: int = 0
@@ -51,7 +51,7 @@ class Share(NamedTuple):
     group: distributed.ProcessGroup | None = None
 
     def own(self, count: int) -> slice:
-        """Return which of a batch's `count` samples are this process's."""
+        """Return this process's part of a batch of `count` samples."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def synchronize(self, model: nn.Module) -> None:
@@ -86,7 +86,7 @@ ALONE = Share()
 
 
 class Work(Protocol):
-    """What each process does, to an exit code; it can be pickled."""
+    """Work of one process, which returns an exit code; it can be pickled."""
 
     def __call__(self, *, device: str, share: Share, requested: Requested) -> int:
         """Run one rank; return its exit code."""
@@ -99,9 +99,9 @@ def run_shared(work: Work, devices: Sequence[str], requested: Requested) -> int:
     all stop after the same step. If this one dies they stop, too.
 
     Args:
-        work: what each does.
+        work: function that each runs.
         devices: one for each process; `cpu` may be given several times.
-        requested: whether this process was asked to end.
+        requested: returns the signal that asked this process to end, or 0.
 
     Returns:
         The exit code of the process that ended first, unless it ended well: then the last one's.

@@ -46,7 +46,7 @@ def ensemble(
     Args:
         members: modality -> its score file.
         weights: modality -> its weight, or `fitted` for each: see `fit_weights`.
-        fusion: what is summed: `softmax` (the paper) or `logits` (the official code).
+        fusion: kind of scores to sum: `softmax` (the paper) or `logits` (the official code).
         scores: the score file to write.
         metrics: the metrics.json to write.
         classes: the classes.csv to write.
@@ -97,8 +97,8 @@ def fit_weights(members: Mapping[str, Path], fusion: str) -> dict[str, float]:
     These took no part in training, and the test set none in this.
 
     Args:
-        members: modality -> its score file, with the scores of the held-out samples.
-        fusion: what is summed: `softmax` or `logits`.
+        members: modality -> its score file, which holds the scores of the held-out samples.
+        fusion: kind of scores to sum: `softmax` or `logits`.
 
     Raises:
         ValueError: if a member's run held no subjects out, or other ones.
@@ -126,7 +126,7 @@ def least_log_loss(
     because a sum of scores only ranks classes; without it, the most confident member would win.
 
     Args:
-        scores: of each member, (N, classes), softmax or logits, in the same order of samples.
+        scores: each member's, (N, classes), softmax or logits, in the same order of samples.
         labels: (N,), 0-based.
     """
     stacked = np.stack(scores).astype(np.float64)

@@ -46,7 +46,7 @@ def git_commit(package: Path = PACKAGE) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Return what git says in a folder, whatever repository GIT_* variables name; empty if it fails."""
+    """Return git's answer in a folder, ignoring GIT_* variables; empty if git fails."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     command = ["git", "-C", str(folder), *arguments]
     try:
@@ -57,7 +57,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what a result may depend on."""
+    """Return the versions of the software that a result depends on."""
     try:
         own = {"dualhead": metadata.version("dualhead")}
     except metadata.PackageNotFoundError:  # it runs from its sources

@@ -61,7 +61,7 @@ def evaluate(
         classes: the classes.csv to write.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         batch_size: samples in memory at once.
-        threads: of torch on the CPU; None leaves torch's own choice.
+        threads: number of torch's threads on the CPU; None leaves torch's own choice.
 
     Raises:
         ValueError: if the store is not the one that the run was configured for.
@@ -111,7 +111,7 @@ def _own_checkpoint(path: Path) -> Settings:
 
 
 def _held_out_facts(scored: Scored, subjects: list[int]) -> Settings:
-    """Return who was held out, how many samples that are, and how good `last` is on them."""
+    """Return the held-out subjects, the number of their samples, and the accuracies of `last` on them."""
     who: Settings = {"subjects": sorted(set(subjects)), "samples": len(scored.names)}
     return who | measure(scored.selections, scored.labels)
 

@@ -1,4 +1,4 @@
-"""Running a network: on which device, in which precision, over which batches."""
+"""Device, precision and memory of a running network, and its logits for a series of batches."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def use_cpu(threads: int | None) -> None:
     pieces to the system and get them anew, page by page, in each step. Not where MALLOC_* is set.
 
     Args:
-        threads: of torch; None leaves torch's own choice.
+        threads: number of torch's threads; None leaves torch's own choice.
     """
     if threads is not None:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""How good scores are: top-k, per-class and mean-class accuracy, confusion. Numpy only, in percent.
+"""Accuracies of scores, in percent: top-k, per class, mean over classes; and confusion. Numpy only.
 
 A tie counts against the label: a sample is among the top k only if fewer than k other classes
 score at least as much. The authors sort with an unstable argsort, so that a tie there falls to
@@ -18,7 +18,7 @@ Labels = npt.NDArray[np.integer[Any]]
 
 
 def label_ranks(scores: Floats, labels: Labels) -> npt.NDArray[np.int64]:
-    """Return how many other classes score at least as much as each sample's label.
+    """Return the number of other classes that score at least as much as each sample's label.
 
     Args:
         scores: (N, classes), higher is better.
@@ -66,7 +66,7 @@ def accuracies(scores: Floats, labels: Labels) -> dict[str, float]:
 
 
 def confusion_matrix(scores: Floats, labels: Labels) -> npt.NDArray[np.int64]:
-    """Return how often each class (row) was taken for each (column), (classes, classes).
+    """Return the number of samples of each class (row) by predicted class (column), (classes, classes).
 
     A tie between the best goes to the first of them, as argmax has it.
     """

@@ -52,12 +52,12 @@ def check_store(store: Store, config: Settings, num_classes: int | None = None) 
 
 
 def check_network(content: Settings, store: Store, checkpoint: Path) -> None:
-    """Refuse a store whose recordings are not what a network was trained on.
+    """Refuse a store whose skeleton, bodies or preparation differ from those a network was trained on.
 
     Args:
-        content: the checkpoint's; one that does not know how its data were prepared accepts any preparation.
+        content: content of the checkpoint; one that does not know its preparation accepts any.
         store: the recordings.
-        checkpoint: the checkpoint's path.
+        checkpoint: path of the checkpoint, for messages.
 
     Raises:
         ValueError: if skeleton, number of bodies or preparation differ.
@@ -80,7 +80,7 @@ def check_network(content: Settings, store: Store, checkpoint: Path) -> None:
 
 
 class Positions(NamedTuple):
-    """Where the samples that a run uses lie in a store: positions, ascending, int64 each."""
+    """Positions in a store of the samples that a run uses, ascending, int64 each."""
 
     training: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]  # of the held-out subjects; empty if there are none
@@ -88,7 +88,7 @@ class Positions(NamedTuple):
 
 
 def split_positions(store: Store, config: Settings) -> Positions:
-    """Return which samples a run trains on, which it holds out, and which test it.
+    """Return the positions of a run's training, held-out and test samples.
 
     `train.validation` of the training split's subjects are held out, with every recording of
     theirs. Which ones follows from their numbers alone, so that all seeds, modalities and variants

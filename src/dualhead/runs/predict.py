@@ -30,10 +30,10 @@ def predict(
 
     Args:
         checkpoint: as `dualhead train` or `dualhead convert-weights` wrote it.
-        store: of any dataset with the same skeleton; labels may be absent (-1).
+        store: recordings of any dataset with the same skeleton; labels may be absent (-1).
         output: the CSV to write.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
-        threads: of torch on the CPU; None leaves torch's own choice.
+        threads: number of torch's threads on the CPU; None leaves torch's own choice.
 
     Raises:
         ValueError: if the store's skeleton, number of bodies or preparation is not the network's.

@@ -1,4 +1,4 @@
-"""The record of an evaluation: what each sample scored, keyed by its id, and the accuracies."""
+"""Score files: the scores of every sample by its id, and the accuracies that follow from them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Selection(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Some samples, and what they scored under each choice of weights."""
+    """Samples and their scores under each choice of weights."""
 
     names: Sequence[str]
     labels: Labels  # (n,), 0-based
@@ -53,7 +53,7 @@ class Scored(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """How a network attended to some recordings (Eqs. 8 and 10), by the weights of the last epoch."""
+    """Attention maps over some recordings (Eqs. 8 and 10), by the weights of the last epoch."""
 
     names: Sequence[str]
     times: npt.NDArray[np.int64]  # (n, T), which frame of the recording each of the network's is
@@ -93,7 +93,7 @@ def fuse_heads(logits: Mapping[str, Array], weight: float) -> dict[str, dict[str
     The paper averages softmax scores, the official code averages logits; both are returned.
 
     Args:
-        logits: of `coarse` and `fine`, or of `fusion` alone (one head); (N, classes) each.
+        logits: those of `coarse` and `fine`, or of `fusion` alone (one head); (N, classes) each.
         weight: mu, the share of the coarse head.
     """
     heads = {
@@ -142,7 +142,7 @@ def _write_attention(group: h5py.Group, attention: Attention) -> None:
 
 
 def read_attention(path: Path) -> Attention:
-    """Return how the network attended to each class's first test recording.
+    """Return the attention maps over each class's first test recording.
 
     Raises:
         ValueError: if the file is no score file, or its network has no attention.
@@ -222,11 +222,11 @@ def _read_table(file: h5py.File, where: h5py.Group, steps: tuple[str, str, str])
 
 
 IDENTITY = ("benchmark", "variant", "stream", "seed", "address")
-"""What names a run or an ensemble, in its metrics.json and in its score file."""
+"""Facts that name a run or an ensemble, in its metrics.json and in its score file."""
 
 
 def identity_of(facts: Mapping[str, object]) -> dict[str, str]:
-    """Return whose scores or metrics these are, as far as they say."""
+    """Return the identity of a run or an ensemble, as far as these facts hold it."""
     return {key: str(facts[key]) for key in IDENTITY if key in facts}
 
 

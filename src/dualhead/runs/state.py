@@ -39,11 +39,11 @@ class Training:
 
     Attributes:
         model: the network.
-        optimizer: with its momentum.
-        generator: of sample order and augmentation, on the CPU.
+        optimizer: SGD with its momentum buffers.
+        generator: source of sample order and augmentation, on the CPU.
         epoch: finished epochs.
         order: (batches, batch size), the samples of the running epoch; empty between two.
-        records: of each finished step of the running epoch, scalars on the device.
+        records: losses and accuracy of each finished step of the running epoch, scalars on the device.
         history: a row of history.csv for each finished epoch.
         best: selection -> `epoch`, `top1` and `model` where that accuracy was highest so far.
         samples: trained on so far.
@@ -52,7 +52,7 @@ class Training:
         peak_memory: megabytes.
         counted_at: up to when `all_seconds` counts, by time.monotonic.
         saved_at: when the state was last written, by time.monotonic.
-        share: which part of each batch this process computes.
+        share: part of each batch that this process computes.
     """
 
     model: nn.Module
@@ -127,7 +127,7 @@ def save_state(run: Training, path: Path, config: Settings) -> None:
 
 
 def resume(run: Training, path: Path, config: Settings, device: torch.device) -> None:
-    """Put a training where its state file left it, if there is one.
+    """Restore a training from its state file, if there is one.
 
     Raises:
         ValueError: if the file is unreadable or another run's.

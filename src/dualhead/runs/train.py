@@ -76,12 +76,12 @@ def train(
         store: the dataset.
         output: the checkpoint to write.
         history: the CSV to write, one row an epoch.
-        state: where to keep what a later process needs to go on; removed at the end.
+        state: file that a later process goes on from; removed at the end.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         evaluate_batch_size: samples in memory at once where they are only scored.
-        threads: of torch on the CPU; None leaves torch's own choice.
-        share: of each batch, where several processes train together (`distributed.run_shared`).
-        requested: says which signal asked to end; None notes this process's own signals.
+        threads: number of torch's threads on the CPU; None leaves torch's own choice.
+        share: this process's part of each batch, where several train together (`distributed.run_shared`).
+        requested: returns the signal that asks to end, or 0; None notes this process's own signals.
 
     Returns:
         0, or `REQUEUE` if SIGTERM, SIGUSR1 or SIGHUP came and the state was saved.
@@ -200,7 +200,7 @@ def _load_splits(
 
 
 def begin(config: Settings, store: Store, device: torch.device, share: Share = ALONE) -> Training:
-    """Return a training at its beginning, which the seed decides."""
+    """Return a training at its beginning: weights and order follow from the seed."""
     torch.manual_seed(config["seed"])
     settings = {key: value for key, value in config["model"].items() if key != "name"}
     model = build_model(
@@ -297,7 +297,7 @@ def _accuracy(logits: Mapping[str, Tensor], labels: Tensor, weight: float) -> Te
 
 
 def _remaining_batches(run: Training, settings: Settings) -> Iterator[Tensor]:
-    """Yield the remaining batches of the running epoch; the first process shows how far it is."""
+    """Yield the remaining batches of the running epoch, with a progress bar in the first process."""
     steps = run.order[len(run.records) :]
     if run.share.rank:
         return iter(steps)
@@ -315,7 +315,7 @@ def _remaining_batches(run: Training, settings: Settings) -> Iterator[Tensor]:
 
 
 def _seconds_left(run: Training, settings: Settings) -> float:
-    """Return how long the rest takes if it goes on as it went so far."""
+    """Return the seconds that the rest takes at the speed so far."""
     return run.all_seconds * (float(settings["epochs"]) / run.epochs_done - 1)
 
 
@@ -329,7 +329,7 @@ def _memory_advice(settings: Settings) -> str:
 def _finish_epoch(
     run: Training, splits: dict[str, Split], config: Settings, batch_size: int
 ) -> None:
-    """Evaluate where it is due, keep the best weights, and add the epoch's row to the history."""
+    """Evaluate if it is due, keep the best weights, and add the epoch's row to the history."""
     settings = config["train"]
     row = {"epoch": run.epoch + 1, "learning_rate": float(run.optimizer.param_groups[0]["lr"])}
     for key in run.records[0]:
@@ -396,7 +396,7 @@ def _write_results(
 
 
 def _facts(run: Training, config: Settings, store: Store) -> Settings:
-    """Return what the checkpoint tells of its training."""
+    """Return the facts about a training that its checkpoint keeps."""
     device = next(run.model.parameters()).device
     frames, layout = config["input"]["num_frames"], store.layout
     shape = (1, layout.num_coordinates, frames, layout.num_joints, store.max_bodies)
