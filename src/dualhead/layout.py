@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -265,6 +265,13 @@ def read_layout(path: Path) -> SkeletonLayout:
         return SkeletonLayout.from_mapping(found.content)
     except LayoutError as error:
         raise ValueError(f"{found.place(error.keys)}: {error}") from error
+
+
+def picture_layout(layout: SkeletonLayout) -> SkeletonLayout:
+    """Return the layout of the same joints and bones seen in a picture: x, y, confidence."""
+    name = layout.name if layout.confidence else f"{layout.name}_picture"
+    changes = {"name": name, "rotate_z": None, "rotate_x": None, "num_coordinates": 3}
+    return replace(layout, **changes, confidence=True)  # type: ignore[arg-type]  # of one type each
 
 
 class _PackagedLayouts(Mapping[str, SkeletonLayout]):

@@ -96,7 +96,7 @@ def class_names_of(
     """Return the names of the classes; refuse a recording of a class beyond them."""
     names = dataset.read_class_names(raw) if dataset.read_class_names else dataset.class_names
     for sample in samples:
-        if not 0 <= sample.label < len(names):
+        if not -1 <= sample.label < len(names):  # -1: not known
             raise ValueError(
                 f"{place_of(sample)}: expected one of the {len(names)} classes of {dataset.kind}; "
                 f"found number {sample.label + 1}. Is this another dataset?"

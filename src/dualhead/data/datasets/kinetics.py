@@ -26,7 +26,7 @@ LABELS = "_label.json"  # kinetics_val_label.json beside kinetics_val/
 class Clip(NamedTuple):
     """Entry of a label file for one clip."""
 
-    label: int  # 0-based class
+    label: int  # 0-based class; -1 where it is not known
     class_name: str
     has_skeleton: bool
 
@@ -59,7 +59,7 @@ def list_clips(raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
         elif not clip.has_skeleton:
             dropped.append(Dropped(name, "", "no_skeleton", f"{subset}{LABELS} says so"))
         else:
-            meta = {"training": SUBSETS[subset]}
+            meta = {"training": SUBSETS[subset] if clip.label >= 0 else -1}
             samples.append(RawSample(name, clip.label, meta, file.source, file.member, file.size))
     return sorted(samples, key=lambda sample: sample.name), dropped
 
@@ -70,7 +70,8 @@ def read_class_names(raw: Sequence[Path]) -> tuple[str, ...]:
     files = [file for path in raw for file in list_files(path, LABELS)]
     for clips in _read_labels(files).values():
         for clip in clips.values():
-            names[clip.label] = clip.class_name
+            if clip.label >= 0:
+                names[clip.label] = clip.class_name
     return tuple(names)
 
 
@@ -89,6 +90,8 @@ def _read_labels(files: Sequence[RawFile]) -> dict[str, dict[str, Clip]]:
 def _clip(entry: object, name: str) -> Clip:
     known = entry if isinstance(entry, dict) else {}
     label, class_name = known.get("label_index"), known.get("label")
+    if label == -1 and not class_name:
+        return Clip(-1, "", bool(known.get("has_skeleton")))
     if not isinstance(label, int) or not 0 <= label < NUM_CLASSES or not class_name:
         raise ValueError(
             f"{name}: expected label, has_skeleton, and label_index within 0..{NUM_CLASSES - 1}; "
@@ -121,18 +124,31 @@ def prepare_clip(content: bytes, sample: RawSample, settings: Settings) -> Prepa
         )
     joints, num_frames, crowd = _read_frames(clip, sample.name)
     dropped = [Dropped(sample.name, "6 and on", "sixth_person", crowd)] if crowd else []
+    prepared = prepare_crowd(joints, sample.name, settings["max_bodies"])
+    return prepared._replace(num_frames=num_frames, dropped=(*dropped, *prepared.dropped))
+
+
+def prepare_crowd(joints: Floats, name: str, max_bodies: int) -> Prepared:
+    """Center persons on the picture, and keep the most certain of each frame, the surest first.
+
+    Args:
+        joints: (T, persons, V, 3), x and y as fractions of the picture, y down, and a score; the
+            score is 0 where a joint was not seen.
+        name: of the recording.
+        max_bodies: persons kept of each frame.
+    """
     joints = _center(joints)
     scores = np.ascontiguousarray(joints[..., 2].transpose(0, 2, 1))
     certainty = scores.sum(axis=1)  # (T, persons), added in the authors' order: nearly equal sums
     order = np.argsort(-certainty, axis=1, kind="stable")
     joints = np.take_along_axis(joints, order[:, :, None, None], axis=1)
-    kept = settings["max_bodies"]
-    lost = int((certainty > 0).sum(axis=1).clip(min=kept).sum() - kept * len(certainty))
+    dropped = []
+    lost = int((certainty > 0).sum(axis=1).clip(min=max_bodies).sum() - max_bodies * len(certainty))
     if lost:
-        detail = f"{lost} skeletons of persons beyond the {kept} most certain of their frame"
-        dropped.append(Dropped(sample.name, f"{kept + 1} and on", "less_certain", detail))
-    bodies = [_shorten(joints[:, slot]) for slot in range(min(kept, BODIES_IN))]
-    return Prepared(tuple(bodies), num_frames, tuple(dropped))
+        detail = f"{lost} skeletons of persons beyond the {max_bodies} most certain of their frame"
+        dropped.append(Dropped(name, f"{max_bodies + 1} and on", "less_certain", detail))
+    bodies = [_shorten(joints[:, slot]) for slot in range(min(max_bodies, joints.shape[1]))]
+    return Prepared(tuple(bodies), len(joints), tuple(dropped))
 
 
 def _parse(content: bytes, name: str) -> dict[str, object]:

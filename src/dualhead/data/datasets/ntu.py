@@ -16,7 +16,7 @@ from dualhead.data.datasets.missing import find_missing_list
 from dualhead.data.datasets.skeleton_file import Recording, read_skeleton
 from dualhead.data.denoise import Removed, find_tracks, select_actors, select_by_energy
 from dualhead.data.normalize import normalize, remove_empty_frames, remove_unpeopled_frames
-from dualhead.layout import LAYOUTS
+from dualhead.layout import LAYOUTS, SkeletonLayout
 from dualhead.params import Settings
 
 LAYOUT = "ntu25"
@@ -133,6 +133,13 @@ def prepare_ntu_sample(content: bytes, sample: RawSample, settings: Settings) ->
     """
     place = f"{sample.source}/{sample.member}" if sample.member else str(sample.source)
     recording = read_skeleton(content, place, LAYOUTS[LAYOUT].num_joints)
+    return prepare_bodies(recording, sample.name, LAYOUTS[LAYOUT], settings)
+
+
+def prepare_bodies(
+    recording: Recording, name: str, layout: SkeletonLayout, settings: Settings
+) -> Prepared:
+    """Choose the bodies of a recording in meters, and normalize them; see `prepare_ntu_sample`."""
     recording, removed = _without_infinite(recording)
     planes, unchosen = DENOISERS[settings["denoise"]](recording, settings["max_bodies"])
     removed += [*unchosen, *_cancelling(planes)]
@@ -144,9 +151,9 @@ def prepare_ntu_sample(content: bytes, sample: RawSample, settings: Settings) ->
     if not planes.any():
         removed.append(Removed("all", "no_body", "no frame holds a body: kept, as zeros"))
     return Prepared(
-        bodies=normalize(bodies, LAYOUTS[LAYOUT], settings["normalize"]),
+        bodies=normalize(bodies, layout, settings["normalize"]),
         num_frames=max(map(len, bodies), default=0),
-        dropped=tuple(Dropped(sample.name, *body) for body in removed),
+        dropped=tuple(Dropped(name, *body) for body in removed),
     )
 
 

@@ -1,0 +1,51 @@
+"""Kinetics-Skeleton's JSON: frames of at most five persons, fractions of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dualhead.data.forms.base import (
+    Content,
+    Form,
+    Json,
+    Motion,
+    as_frame,
+    by_frame,
+    damaged,
+    first_of,
+    keys_of,
+    numbers,
+    one_layout,
+)
+
+PERSONS = 5  # of a frame that the authors look at
+
+
+def _frames(document: Json) -> Sequence[Json]:
+    found = document if isinstance(document, list) else keys_of(document).get("data")
+    return found if isinstance(found, list) else []
+
+
+def _fits(content: Content) -> bool:
+    return "skeleton" in first_of(_frames(content.document))
+
+
+def _read(content: Content) -> Motion:
+    frames = {}
+    for frame in map(keys_of, _frames(content.document)):
+        persons = []
+        for person in map(keys_of, (frame.get("skeleton") or [])[:PERSONS]):
+            if "score" not in person or "pose" not in person:
+                raise damaged(content.name, "pose and score of each skeleton", sorted(person))
+            pose = numbers(person["pose"], (-1, 2), content.name, "x and y of each joint")
+            score = numbers(person["score"], (len(pose), 1), content.name, "a score of each joint")
+            persons.append(np.concatenate([pose, score], axis=1))
+        frames[as_frame(frame.get("frame_index"), content.name)] = persons
+    joints = by_frame(frames, content.name)
+    layout = one_layout(joints.shape[2], in_picture=True)
+    return Motion(joints, True, layout, unit="fraction")
+
+
+KINETICS = Form("kinetics", "Kinetics-Skeleton's JSON", _fits, _read)
