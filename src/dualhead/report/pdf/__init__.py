@@ -27,6 +27,8 @@ from dualhead.report.pdf.runs import read_runs
 
 PRINTED = ("title", "facts", "splits", "dropped")
 """Of a passport."""
+CAPTIONED = ("attention",)
+"""Figures that mislead without their finding, which therefore stands in the caption, too."""
 
 
 def build_report(
@@ -145,12 +147,12 @@ def _content(
 
 def _figures(inputs: Inputs, folder: Path) -> list[Settings]:
     """Return the figures that have been drawn, with captions and findings."""
-    return [
-        {
-            "name": name,
-            "caption": captions.figure_caption(inputs.grid, name),
-            "seen": seen.figure_text(name, inputs),
-        }
-        for name in FIGURES
-        if (folder / f"{name}.pdf").is_file()
-    ]
+    found = []
+    for name in FIGURES:
+        if (folder / f"{name}.pdf").is_file():
+            caption = captions.figure_caption(inputs.grid, name)
+            finding = seen.figure_text(name, inputs)
+            if name in CAPTIONED:
+                caption = f"{caption} {finding}"
+            found.append({"name": name, "caption": caption, "seen": finding})
+    return found
