@@ -75,11 +75,12 @@ def extend(own: Located, folder: Path, seen: tuple[Path, ...] = ()) -> Located:
         return own
     base, place = own.content["extends"], Place(own, ("extends",))
     path = packaged_params() if base == "paper" else Path(os.path.normpath(folder / str(base)))
-    if path.resolve() in seen:
+    real = Path(os.path.realpath(path))
+    if real in seen:
         raise ValueError(f"{place}: {path} extends itself by way of {' -> '.join(map(str, seen))}")
-    if not isinstance(base, str) or not path.is_file():
+    if not isinstance(base, str) or not os.path.isfile(path):  # noqa: PTH113  (which never raises)
         raise place.refusal("`paper`, or a params file, from this file's folder", base)
-    below = extend(locate_yaml(path), path.parent, (*seen, path.resolve()))
+    below = extend(locate_yaml(path), path.parent, (*seen, real))
     changes = {key: value for key, value in own.content.items() if key != "extends"}
     return override(below, Located(changes, own.file, own.places))
 

@@ -165,8 +165,9 @@ SECTIONS: Final[Mapping[str, Fields]] = {
     "hardware": HARDWARE,
     "ensemble": ENSEMBLE,
 }
-"""Sections that are merged key by key; every other one, but for `variants` and `protocols`, is replaced whole."""
+"""Every section of settings, of which each setting has a default."""
 MERGED: Final = (*SECTIONS, "variants", "protocols")
+"""Sections that are merged key by key; every other one is replaced whole."""
 OVERRIDABLE: Final = tuple(name for name in SECTIONS if name not in ("prepare", "hardware"))
 """Sections that a protocol, a benchmark or a variant may change."""
 MODELS: Final = {"dualhead": DUALHEAD, "ms_g3d": MS_G3D}

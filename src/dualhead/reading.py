@@ -117,8 +117,11 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text, without a byte order mark; ValueError where it is not UTF-8."""
-    raw = path.read_bytes()
+    """Return a file's text, without a byte order mark; ValueError where it cannot be read as UTF-8."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
     if raw.startswith(UTF16_MARKS):
         raise ValueError(
             f"{path}: expected UTF-8, found UTF-16, as PowerShell writes it; save it as UTF-8"

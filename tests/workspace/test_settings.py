@@ -369,6 +369,7 @@ def test_what_config_says_is_read_as_yaml(mini, overrides, section, expected):
     ("overrides", "message"),
     [
         ({"seeds": 3}, "--config: seeds: expected a list"),
+        ({"seeds": ["x"]}, "--config: seeds[0]: expected a whole number, 0 or more, found 'x'"),
         (
             {"train": {"epoch": "3"}},
             "--config: unknown setting 'epoch' in train; did you mean 'epochs'?",
@@ -381,6 +382,22 @@ def test_what_config_says_is_read_as_yaml(mini, overrides, section, expected):
 )
 def test_what_config_says_is_checked(mini, overrides, message):
     assert message in refusal(mini, overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    "base", ["nowhere.yaml", "../mini", "3", "[paper]", "x" * 5000, "loop.yaml"]
+)
+def test_what_cannot_be_extended_is_refused_with_its_line(mini, base):
+    folder = mini.parent / "other"
+    (folder / "loop.yaml").symlink_to("loop.yaml")
+    (folder / "params.yaml").write_text(f"seeds: [1]\nextends: {base}\n")
+    assert refusal(folder).startswith("params.yaml:2: extends: expected `paper`, or a params file")
+
+
+def test_a_folder_in_place_of_a_params_file_is_refused(tmp_path):
+    (tmp_path / "params.yaml").mkdir()
+    assert refusal(tmp_path) == "params.yaml: cannot be read: Is a directory"
+    assert "params.yaml: no such file; a workspace is a folder" in refusal(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -71,5 +71,6 @@ def _typed(value: Any) -> Any:
 
 def _keys_within(value: Any, keys: Keys) -> list[Keys]:
     """Return the keys that lead to a value and to all within it."""
-    items = value.items() if isinstance(value, Mapping) else ()
+    within = enumerate(value) if isinstance(value, list) else ()
+    items = value.items() if isinstance(value, Mapping) else within
     return [keys, *(inner for key, item in items for inner in _keys_within(item, (*keys, key)))]
