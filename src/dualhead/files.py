@@ -103,6 +103,12 @@ def check_seal(path: Path, remedy: str) -> bool:
     return True
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, those before its seal if it has one."""
     return _digests(path, *_stamp(path))[0]

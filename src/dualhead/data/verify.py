@@ -26,6 +26,7 @@ from dualhead.data.listing import (
 )
 from dualhead.data.pool import PrepareSample, Task, cores, in_parallel, opened, prepare_chunk
 from dualhead.data.store import Store
+from dualhead.files import size_of
 from dualhead.params import Settings
 from dualhead.progress import progress
 
@@ -81,7 +82,7 @@ def verify(kind: str, raw: Sequence[Path], settings: Settings) -> str:
     refuse_shared(dataset, meta, shown(raw))
     found = _inspect(samples, dataset, settings)
     _refuse_damaged(found, raw)
-    lines = [f"{path}: {_size(path):,} bytes" for path in raw]
+    lines = [f"{path}: {size_of(path):,} bytes" for path in raw]
     lines += [f"{len(samples):,} recordings of {kind}, every one readable", *_extent(found, meta)]
     lines += [f"classes: {len({sample.label for sample in samples}):,}"]
     lines += [_split_line(dataset, split, meta) for split in dataset.splits]
@@ -154,9 +155,3 @@ def _content_lines(dataset: Dataset, meta: Columns, found: Sequence[Inspected]) 
             text = copies_text(names, copied, int((part == 0).sum()))
             lines.append(f"WARNING: {split}: {text}")
     return lines
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())

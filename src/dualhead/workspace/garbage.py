@@ -6,10 +6,11 @@ import csv
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from dualhead.files import size_of
 from dualhead.formats import read_grid
 from dualhead.params import Settings
 from dualhead.workspace import grids, recovery
@@ -44,7 +45,9 @@ def collect(folder: Path, results: Path, *, remove: bool) -> None:
     paths = [path for path in found if path not in begun]
     for path in paths:
         print(f"{'moved   ' if remove else 'unwanted'} {_described(path)}")
-    total = f"{sum(map(_size, paths)) / 1e6:.1f} MB, {sum(map(hours, paths)):.2f} hours of training"
+    total = (
+        f"{sum(map(size_of, paths)) / 1e6:.1f} MB, {sum(map(hours, paths)):.2f} hours of training"
+    )
     trash = results / TRASH / time.strftime("%Y-%m-%d-%H%M%S")
     if remove:
         for path in paths:
@@ -103,15 +106,7 @@ def hours(path: Path) -> float:
 
 def _described(path: Path) -> str:
     trained = f"{hours(path):8.2f} h" if hours(path) else " " * 10
-    return f"{_size(path) / 1e6:9.1f} MB {trained}  {path}"
-
-
-def _files(path: Path) -> Iterator[Path]:
-    yield from (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-
-
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in _files(path))
+    return f"{size_of(path) / 1e6:9.1f} MB {trained}  {path}"
 
 
 def _move(path: Path, results: Path, trash: Path) -> None:
@@ -130,7 +125,7 @@ def empty_trash(results: Path) -> None:
     trash = results / TRASH
     size, trained = 0, 0.0
     if trash.is_dir():
-        size = _size(trash)
+        size = size_of(trash)
         trained = sum(map(hours, trash.glob(f"*/runs/{RESULT}")))
         shutil.rmtree(trash)
     print(f"{trash}: {size / 1e6:.1f} MB deleted, {trained:.2f} hours of training")
