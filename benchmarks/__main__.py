@@ -6,20 +6,32 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import busy, gpu, loading, machine, network, preparation, results, storage, workflow
+from benchmarks import (
+    busy,
+    counted,
+    gpu,
+    loading,
+    machine,
+    network,
+    preparation,
+    results,
+    storage,
+    workflow,
+)
 from benchmarks.results import Findings, Report
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.timing import say
 
-SECTIONS: Mapping[str, Callable[[Scale, Path], Findings]] = {
+SECTIONS: Mapping[str, Callable[[Scale, Path], Findings | Iterator[Findings]]] = {
     "preparation": preparation.measure,
     "store": storage.measure,
     "loading": loading.measure,
     "network": network.measure,
     "busy": busy.measure,
+    "counted": counted.measure,
     "gpu": gpu.measure,
     "workflow": workflow.measure,
 }
@@ -32,7 +44,7 @@ NOT_QUIET = (
 
 
 def measure(sections: Sequence[str], scale: Scale, output: Path) -> Report:
-    """Run some sections; what is finished is on disk after each of them."""
+    """Run some sections; what is finished is on disk after each of them, and after each part of one."""
     load = machine.load()
     described = {**machine.describe(), "load before": f"{load:.1f}", "numbers": scale.name}
     report = Report(described, [], [NOT_QUIET] if load > QUIET else [])
@@ -40,8 +52,10 @@ def measure(sections: Sequence[str], scale: Scale, output: Path) -> Report:
         begin = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="dualhead-bench-") as folder:
             found = SECTIONS[section](scale, Path(folder))
-        report = Report(described, [*report.rows, *found.rows], [*report.remarks, *found.remarks])
-        results.write(report, output)
+            for part in [found] if isinstance(found, Findings) else found:
+                rows, remarks = [*report.rows, *part.rows], [*report.remarks, *part.remarks]
+                report = Report(described, rows, remarks)
+                results.write(report, output)
         say(f"{section}: done in {time.perf_counter() - begin:.0f} s")
     return report
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 from tests.reference.network import DualHead
@@ -27,7 +28,7 @@ from benchmarks.timing import (
 )
 from dualhead import checks
 from dualhead.layout import LAYOUTS
-from dualhead.models import build_model
+from dualhead.models import bodies, build_model, ops
 from dualhead.models.convert import published_views
 from dualhead.models.fold import fold
 from dualhead.params import Settings
@@ -187,13 +188,51 @@ def time_passes(situation: Situation) -> dict[str, Any]:
     return found
 
 
+OPERATIONS = {"ours": "auto", "eager": "plain", "compiled": "compiled", "graphs": "compiled"}
+"""The implementation of the operations that each way of running ours takes (`ops.use`)."""
+
+
 def _works(pair: Pair, kind: str, contenders: Sequence[str]) -> dict[str, Work]:
     """Return each contender's work, on a network of its own; `ours bf16` is ours in bf16."""
-    works = {}
-    for contender in contenders:
-        whose, how = contender.split()
-        works[contender] = MAKE_WORK[kind](copy.deepcopy(pair.networks[whose]), pair, how)
-    return works
+    return {contender: make_work(pair, kind, contender) for contender in contenders}
+
+
+def make_work(pair: Pair, kind: str, contender: str) -> Work:
+    """Return the work of one contender: `reference` or a key of `OPERATIONS`, and a precision."""
+    whose, how = contender.split()
+    network = copy.deepcopy(pair.networks["reference" if whose == "reference" else "ours"])
+    if whose == "reference":
+        return MAKE_WORK[kind](network, pair, how)
+    if kind == "evaluation":
+        network = fold(network)
+    work = MAKE_WORK[kind](network, pair, how)
+
+    def chosen() -> object:
+        with ops.use(OPERATIONS[whose]):
+            return work()
+
+    return captured(chosen, pair.joints) if whose == "graphs" else chosen
+
+
+def captured(work: Work, joints: Tensor) -> Work:
+    """Return work that replays a CUDA graph of `work`, whose batch and bodies stay the same."""
+    known = bodies.distinct_rows(bodies.is_present(joints))
+    with mock.patch.object(bodies, "distinct_rows", lambda present: known):
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                work()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = work()
+
+    def replay() -> object:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def _apart(works: Mapping[str, Work]) -> dict[str, float]:
@@ -228,6 +267,32 @@ def compare(situation: Situation) -> dict[str, float]:
         "gradients": _relative(published_views(ours, gradients(ours)), gradients(reference)),
         "statistics": _difference(published_views(ours, statistics(ours)), statistics(reference)),
     }
+
+
+def deviations(situation: Situation) -> dict[str, dict[str, float]]:
+    """Return how far contenders are from the first in one step: logits, gradients, and the classes that differ."""
+    torch.set_num_threads(situation.threads)
+    pair = make_pair(situation)
+    found, expected = {}, None
+    with matmul_precision(situation.contenders):
+        for contender in situation.contenders:
+            whose, how = contender.split()
+            network = copy.deepcopy(pair.networks["reference" if whose == "reference" else "ours"])
+            with ops.use(OPERATIONS.get(whose, "auto")), autocast(how, pair.joints.device):
+                logits = {k: v.float() for k, v in network.train()(pair.joints).items()}
+            loss_of(logits, pair.labels).backward()  # type: ignore[no-untyped-call]
+            own = gradients(network)
+            own = own if whose == "reference" else published_views(network, own)
+            if expected is None:
+                expected = logits, own
+                continue
+            same = [(logits[k].argmax(1) == v.argmax(1)).float() for k, v in expected[0].items()]
+            found[contender] = {
+                "logits": _difference(logits, expected[0]),
+                "gradients": _relative(own, expected[1]),
+                "other class": 1 - float(torch.stack(same).mean()),
+            }
+    return found
 
 
 def gradients(network: nn.Module) -> dict[str, Tensor]:
@@ -284,6 +349,46 @@ def _added_flop(total: Sequence[int], a: Sequence[int], b: Sequence[int], **_: o
 
 
 IN_PLACE = {torch.ops.aten.addmm_: _added_flop}
+
+
+def heaviest_kernels(situation: Situation) -> dict[str, Any]:
+    """Return a step's milliseconds on the device, and its kernels that take most: name, milliseconds, calls."""
+    pair = make_pair(situation)
+    (work,) = _works(pair, situation.passes[0], situation.contenders).values()
+    device = torch.profiler.ProfilerActivity.CUDA
+    on_gpu = situation.device == "cuda"
+    with matmul_precision(situation.contenders):
+        for _ in range(situation.warm_ups):
+            work()
+        with torch.profiler.profile(
+            activities=[device if on_gpu else torch.profiler.ProfilerActivity.CPU]
+        ) as profiler:
+            work()
+    field = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    spent = {e.key: (getattr(e, field) / 1e3, e.count) for e in profiler.key_averages()}
+    heaviest = sorted(spent.items(), key=lambda item: -item[1][0])[:10]
+    total = sum(milliseconds for milliseconds, _ in spent.values())
+    return {"total": total, "kernels": [(name, *values) for name, values in heaviest]}
+
+
+def largest_batch(situation: Situation) -> int:
+    """Return the most samples, from a batch's on in doubles, with which a training step fits into the memory."""
+    fits = 0
+    samples = situation.samples
+    with matmul_precision(situation.contenders):
+        while True:
+            try:
+                (work,) = _works(
+                    make_pair(situation._replace(samples=samples)),
+                    "training",
+                    situation.contenders,
+                ).values()
+                work()
+            except torch.cuda.OutOfMemoryError:
+                return fits
+            fits, samples = samples, samples * 2
+            del work
+            torch.cuda.empty_cache()
 
 
 def profile(situation: Situation) -> dict[str, dict[str, Any]]:

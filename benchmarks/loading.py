@@ -68,12 +68,14 @@ def write_small_store(folder: Path) -> Path:
     return folder / "store.h5"
 
 
-def call_loading(situation: Situation, store: Path) -> dict[str, list[float]]:
-    """Time loading in a process of its own."""
+def call_loading(
+    situation: Situation, store: Path, seconds: float | None = None
+) -> dict[str, list[float]]:
+    """Time loading in a process of its own, which may take so many seconds."""
     say(f"{SECTION}: batches of {BATCH} and training steps, {situation.rounds} rounds")
     settings: dict[str, Any] = {**situation._asdict(), "store": str(store)}
     found: dict[str, list[float]] = call(
-        "time_loading", settings, threads=situation.threads, malloc=TUNED_MALLOC
+        "time_loading", settings, threads=situation.threads, malloc=TUNED_MALLOC, seconds=seconds
     )
     return found
 

@@ -37,9 +37,15 @@ def measure(scale: Scale, folder: Path) -> Findings:
     return Findings(rows, remarks)
 
 
-def call_task(task: str, situation: Situation, malloc: Mapping[str, str] = DEFAULT_MALLOC) -> Any:
-    """Run a task on a situation in a process of its own."""
-    return call(task, situation._asdict(), threads=situation.threads, malloc=malloc)
+def call_task(
+    task: str,
+    situation: Situation,
+    malloc: Mapping[str, str] = DEFAULT_MALLOC,
+    seconds: float | None = None,
+) -> Any:
+    """Run a task on a situation in a process of its own, which may take so many seconds."""
+    settings, threads = situation._asdict(), situation.threads
+    return call(task, settings, threads=threads, malloc=malloc, seconds=seconds)
 
 
 def _exactness(exact: Mapping[str, float]) -> Row:

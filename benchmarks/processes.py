@@ -24,7 +24,14 @@ TUNED_MALLOC: Mapping[str, str] = {
 POLL_SECONDS = 0.02
 
 
-def call(task: str, settings: Mapping[str, Any], *, threads: int, malloc: Mapping[str, str]) -> Any:
+def call(
+    task: str,
+    settings: Mapping[str, Any],
+    *,
+    threads: int,
+    malloc: Mapping[str, str],
+    seconds: float | None = None,
+) -> Any:
     """Run a task of `benchmarks.worker` in a new process; return what it returns.
 
     Args:
@@ -32,12 +39,18 @@ def call(task: str, settings: Mapping[str, Any], *, threads: int, malloc: Mappin
         settings: its arguments, as JSON.
         threads: that OpenMP and MKL may use.
         malloc: environment variables of glibc's malloc.
+        seconds: that it may take; None: as long as it wants.
+
+    Raises:
+        subprocess.CalledProcessError: if it fails.
+        subprocess.TimeoutExpired: if it is not done in time; it is ended.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "result.json")
         arguments = [task, json.dumps(settings), str(output)]
         command = [sys.executable, "-m", "benchmarks.worker", *arguments]
-        subprocess.run(command, check=True, cwd=ROOT, env=environment(threads, malloc))
+        variables = environment(threads, malloc)
+        subprocess.run(command, check=True, cwd=ROOT, env=variables, timeout=seconds)
         return json.loads(output.read_text())
 
 

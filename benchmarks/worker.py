@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import contenders, loading
+from benchmarks import contenders, counted, loading
 from benchmarks.contenders import Situation
 
 
@@ -29,10 +29,14 @@ def time_loading(settings: dict[str, Any]) -> object:
 TASKS: Mapping[str, Callable[[dict[str, Any]], object]] = {
     "time_passes": lambda settings: contenders.time_passes(situation_of(settings)),
     "compare": lambda settings: contenders.compare(situation_of(settings)),
+    "deviations": lambda settings: contenders.deviations(situation_of(settings)),
+    "heaviest_kernels": lambda settings: contenders.heaviest_kernels(situation_of(settings)),
+    "largest_batch": lambda settings: contenders.largest_batch(situation_of(settings)),
     "step_memory": lambda settings: contenders.step_memory(situation_of(settings)),
     "profile": lambda settings: contenders.profile(situation_of(settings)),
     "matmul_speed": lambda settings: contenders.matmul_speed(**settings),
     "time_loading": time_loading,
+    "count": lambda settings: counted.count(**settings),
 }
 
 if __name__ == "__main__":

@@ -7,10 +7,23 @@ import numpy as np
 import pytest
 import torch
 from benchmarks import __main__ as command
-from benchmarks import contenders, network, preparation, processes, results, timing, workflow
+from benchmarks import (
+    contenders,
+    counted,
+    gpu,
+    kernels,
+    network,
+    preparation,
+    processes,
+    results,
+    timing,
+    workflow,
+)
 from benchmarks.contenders import Situation
+from benchmarks.kernels import Kernel
 from benchmarks.results import Findings, Report, Row, Target
 from benchmarks.timing import Spread
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dualhead.data.datasets.base import Prepared
 
@@ -144,6 +157,20 @@ def test_a_section_that_has_ended_is_on_disk_before_the_next_begins(tmp_path, mo
     assert results.read(tmp_path / "bench.json") == report
 
 
+def test_a_part_of_a_section_is_on_disk_before_the_next_begins(tmp_path, monkeypatch):
+    seen = []
+
+    def parts(scale, folder):
+        yield Findings([make_row(note="first")])
+        seen.extend(results.read(tmp_path / "bench.json").rows)
+        yield Findings([make_row(note="second")])
+
+    monkeypatch.setattr(command, "SECTIONS", {"parts": parts})
+    report = command.measure(["parts"], command.QUICK, tmp_path)
+    assert [make_row(note="first")] == seen
+    assert [make_row(note="first"), make_row(note="second")] == report.rows
+
+
 def test_an_unknown_section_is_refused():
     with pytest.raises(SystemExit):
         command.parse(["--only", "everything"])
@@ -256,3 +283,112 @@ def test_a_call_of_dualhead_is_noted(tmp_path):
     assert done.returncode == 0
     assert job.end > job.begin
     assert job.cpu > 0.05
+
+
+def recorded(work):
+    with kernels.EagerKernels() as mode:
+        work()
+    return [(kernel.name, kernel.moved, kernel.flop) for kernel in mode.kernels]
+
+
+def test_an_operator_reads_its_inputs_and_writes_its_output():
+    x, y = torch.ones(5, 6), torch.ones(6, 7)
+    assert recorded(lambda: x @ y) == [("mm", 4 * (30 + 42 + 35), 2 * 5 * 6 * 7)]
+    assert recorded(lambda: x.t().reshape(3, 10)) == [("clone", 4 * 60, 0)]
+    assert recorded(lambda: x.view(30).narrow(0, 1, 8)) == []
+
+
+def test_what_is_changed_in_place_is_read_and_written():
+    x, y = torch.ones(8), torch.ones(8)
+    assert recorded(lambda: x.add_(y)) == [("add_", 4 * 24, 0)]
+    assert recorded(lambda: x.copy_(y)) == [("copy_", 4 * 16, 0)]
+    assert recorded(lambda: torch.mul(y, 2, out=x)) == [("mul", 4 * 16, 0)]
+
+
+def test_an_axis_that_is_only_repeated_is_read_once():
+    x, y = torch.ones(8), torch.ones(5, 8)
+    assert recorded(lambda: y + x.expand(5, 8)) == [("add", 4 * (40 + 8 + 40), 0)]
+
+
+def test_saved_bytes_are_those_that_the_step_made():
+    weight, x = torch.ones(6, 6, requires_grad=True), torch.ones(5, 6)
+    with kernels.SavedBytes([weight, x]) as saved:
+        (x @ weight).exp().sum()  # saves x, weight and what exp returns
+    assert saved.total == 4 * 30
+
+
+def test_computed_times_take_the_longer_of_moving_and_multiplying():
+    gpu_ = kernels.Gpu("one", 1e12)
+    moving, multiplying = Kernel("a", 85 * 10**9, 0), Kernel("b", 10**9, 45 * 10**12)
+    assert kernels.bound([moving, multiplying], gpu_) == pytest.approx(0.086)
+    assert kernels.expected([moving, multiplying], gpu_) == pytest.approx(0.1 + 0.1)
+
+
+COUNT = counted.Count(
+    80, [Kernel("mm", 48 * 10**8, 6 * 10**12), Kernel("add", 10, 0)], 160, 1, 0, 2
+)
+
+
+def test_the_counted_table_has_the_numbers_a_row_and_a_sample():
+    last = counted.table({"ours": COUNT}).splitlines()[-1]
+    assert last.startswith("| ours | 80 | 2 | 1 | 60 | 75 | 5 | 0 | 6.0 | 1, 0, 2 | 1, 13 ms |")
+
+
+def test_each_target_of_the_count_has_a_row_and_none_is_met_by_what_was_not_counted():
+    authors = COUNT._replace(rows=128)
+    rows = counted.rows_of({counted.AUTHORS: authors, counted.OURS: COUNT})
+    assert [(row.result.median, row.target.value) for row in rows] == [
+        (2, 800),
+        (2, 650),
+        (pytest.approx(60), 1350),
+        (pytest.approx(60), 1120),
+    ]
+    assert {"not measured"} == {row.verdict for row in counted.rows_of({counted.AUTHORS: authors})}
+
+
+def test_a_network_without_values_is_counted_like_one_with_them():
+    layer = torch.nn.Linear(4, 3)
+    with FakeTensorMode():
+        kernels.fake_copy(layer)
+        fake = recorded(lambda: layer(torch.empty(5, 4)).sum().backward())
+    layer = torch.nn.Linear(4, 3)
+    x = torch.ones(5, 4)
+    real = recorded(lambda: layer(x).sum().backward())
+    assert [name for name, *_ in real] == [name for name, *_ in fake]
+    assert real == fake
+
+
+def test_without_a_gpu_the_visit_says_so_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    [found] = gpu.measure(command.QUICK, tmp_path)
+    assert found.rows == []
+    assert found.remarks == ["GPU: not measured, because torch sees no CUDA device here."]
+
+
+def test_a_visit_goes_on_after_a_part_that_fails_and_ends_when_its_time_is_up(tmp_path):
+    def fails(situation, folder, seconds):
+        raise subprocess.CalledProcessError(-9, "worker")
+
+    def slow(situation, folder, seconds):
+        raise subprocess.TimeoutExpired("worker", seconds)
+
+    parts = {"fails": fails, "works": lambda *_: Findings([make_row()]), "slow": slow}
+    found = list(gpu.visit(parts, Situation(), tmp_path, 100))
+    assert found[1] == Findings([make_row()])
+    assert "fails: not measured, because its process ended with -9." in found[0].remarks
+    assert found[2].remarks[0].startswith("slow: not measured, because ")
+    late = list(gpu.visit({"works": slow}, Situation(), tmp_path, gpu.LEAST - 1))
+    assert late[0].remarks == ["works: not measured, because the time was up."]
+
+
+@pytest.mark.usefixtures("torch_threads")
+def test_what_a_visit_measures_can_be_tried_on_a_cpu():
+    small = Situation(workspace="demo", samples=2, frames=8, passes=("training",))
+    found = contenders.deviations(small._replace(contenders=("reference fp32", "eager fp32")))
+    assert found["eager fp32"]["logits"] < 1e-4
+    assert found["eager fp32"]["gradients"] < 1e-2
+    assert found["eager fp32"]["other class"] == 0
+    profile = contenders.heaviest_kernels(small._replace(contenders=("eager fp32",)))
+    assert len(profile["kernels"]) == 10
+    assert profile["total"] >= sum(spent for _, spent, _ in profile["kernels"]) > 0
+    json.dumps([found, profile])
