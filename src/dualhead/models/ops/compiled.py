@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dualhead.models.ops.norm import BatchNorm, Term, normalize, weighted_norm
+from dualhead.models.ops.norm import EVERY, BatchNorm, Term, weighted_norm, wide
 from dualhead.models.ops.plain import linear
 
 DENSE = 96
@@ -200,14 +200,18 @@ def temporal_branches(
 ) -> Tensor:
     """Return the branches as `plain.temporal_branches` does, all dilated convolutions as one of a sparse kernel."""
     convs = list(convs)
-    width, channels = len(embed.weight) - len(norm.weight), len(norm.weight)
-    embedded, left = torch.split(linear(x, embed.weight), [channels, width], dim=3)
-    normal = _normalize(Term(embedded, norm, embed.bias[:channels]))
-    dilated, pooled = torch.split(normal, [channels - width, width], dim=3)
-    parts = [_maximum(F.relu(pooled), stride), left[:, ::stride]]
+    width = len(embed.weight) - len(norm.weight)
+    inner = width * len(convs)
+    dilated, pooled, left = torch.split(linear(x, embed.weight), [inner, width, width], dim=3)
+    parts = [_maximum(_active(pooled, norm, embed, slice(inner, inner + width)), stride)]
     if convs:
-        parts.insert(0, _dilated(F.relu(dilated), convs, stride))
-    return torch.cat(parts, dim=3)
+        parts.insert(0, _dilated(_active(dilated, norm, embed, slice(inner)), convs, stride))
+    return torch.cat([*parts, left[:, ::stride]], dim=3)
+
+
+def _active(x: Tensor, norm: BatchNorm, embed: nn.Linear, own: slice) -> Tensor:
+    """Return the channels `own` of a normalization, normalized and cut off at zero."""
+    return F.relu(_normalize(Term(x, norm, embed.bias[own]), own))
 
 
 def _dilated(x: Tensor, convs: Sequence[nn.Conv2d], stride: int) -> Tensor:
@@ -249,6 +253,11 @@ def relu_sum(*summands: Term | Tensor) -> Tensor:
     return F.relu(sum(parts[1:], start=parts[0]))
 
 
-def _normalize(term: Term) -> Tensor:
-    """Normalize; a training batch by the moments that one pass gives."""
-    return weighted_norm(term, one_pass=True) if term.norm.training else normalize(term)
+def _normalize(term: Term, own: slice = EVERY) -> Tensor:
+    """Return norm(x + offset), of the channels `own` of the normalization; a training batch by one pass."""
+    x, norm, offset = term
+    if norm.training:
+        return weighted_norm(term, own=own, one_pass=True)
+    scale = norm.weight[own] * (norm.running_var[own] + norm.eps).rsqrt()
+    mean = norm.running_mean[own] if offset is None else norm.running_mean[own] - offset
+    return ((wide(x) - mean) * scale + norm.bias[own]).to(x.dtype)

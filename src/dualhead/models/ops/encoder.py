@@ -13,8 +13,13 @@ from torch import Tensor
 from dualhead.models.ops.norm import row_counts
 
 BACKEND = "inductor"
-OPTIONS = {"combo_kernels": True, "comprehensive_padding": False}
-"""Small kernels are put together; tensors are not padded in memory, which products would have to undo."""
+OPTIONS = {
+    "combo_kernels": True,
+    "comprehensive_padding": False,
+    "realize_acc_reads_threshold": 32,
+}
+"""Small kernels are put together; tensors are not padded in memory, which products would have to undo; what reads many
+vectors, as the backward pass of a normalization, is not stored in float32 before it is rounded."""
 BUCKET = 8
 """Bodies are filled up to a multiple of this: few sizes, so that few graphs are compiled."""
 SIZES = 64  # graphs that are kept at most, each for a network, a number of bodies and frames, and a precision
