@@ -58,7 +58,7 @@ def test_garbage_is_only_listed_at_first(results: Path, capsys: pytest.CaptureFi
     assert files(results) == before
     told = capsys.readouterr().out
     assert f"2.00 h  results/{OLD}" in told
-    assert "4 that params.yaml do not ask for" in told
+    assert "4 that nothing in params.yaml asks for" in told
     assert "2.00 hours of training; --remove moves them to the trash" in told
 
 

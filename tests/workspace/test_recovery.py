@@ -15,8 +15,9 @@ import pytest
 from dualhead import locks
 from dualhead.cli import main as cli
 from dualhead.locks import try_lock
-from dualhead.workspace import recovery
-from tests.builders.workspaces import BIN, Workspace, make_workspace
+from dualhead.params import dump
+from dualhead.workspace import grids, recovery
+from tests.builders.workspaces import BIN, PARAMS, Workspace, make_workspace
 
 pytestmark = pytest.mark.workflow
 
@@ -179,12 +180,14 @@ def test_a_training_that_another_process_does_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, output = tmp_path / "config.yaml", tmp_path / "checkpoint.pt"
-    config.write_text("{}")
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    text = dump(next(iter(grids.plan(tmp_path)["runs"].values())))
+    config.write_text(text)
     other = try_lock(tmp_path / ".train.lock")
     assert other is not None
     locks.sign(other)
     config.unlink()
-    config.write_text("{}")  # Snakemake writes it anew meanwhile
+    config.write_text(text)  # Snakemake writes it anew meanwhile
 
     def finish(seconds: float) -> None:
         output.write_text("the other's")

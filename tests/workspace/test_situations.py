@@ -139,6 +139,19 @@ def test_the_lock_of_a_snakemake_on_another_machine_stays(finished: Workspace) -
     assert lock.exists()
 
 
+def test_a_repository_with_braces_in_its_path_serves_another_folder(
+    finished: Workspace, tmp_path: Path
+) -> None:
+    repository = tmp_path / "r{e}po"
+    shutil.copytree(finished.folder, repository, ignore=shutil.ignore_patterns("results"))
+    edited = repository / "reports/published.yaml"
+    edited.write_bytes(edited.read_bytes() + b"# another line\n")
+    made = finished.run("snakemake", "--cores", "1", "-s", str(repository / "Snakefile"))
+    assert made.returncode == 0, made.stderr
+    calls = (finished.bin / "calls.txt").read_text()
+    assert f"--published {os.path.relpath(edited, finished.folder)} --name" in calls
+
+
 PYTHON = """#!/bin/sh
 case "$*" in
   -V) echo "Python {version}";;

@@ -19,10 +19,10 @@ ROOT = Path(os.path.relpath(workflow.basedir))  # the repository, from the works
 
 
 def or_exit(function, *arguments, **options):
-    """Call a function; a setting that it refuses stops Snakemake with one line."""
+    """Call a function; what it refuses, or may not write, stops Snakemake with one line."""
     try:
         return function(*arguments, **options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"{Path.cwd()}: {error}")
 
 

@@ -56,7 +56,7 @@ def collect(folder: Path, results: Path, *, remove: bool) -> None:
     advice = (
         f"; they lie in {trash}, and go for good with --empty-trash" if paths and remove else advice
     )
-    print(f"{len(paths)} that {' and '.join(asked)} do not ask for, {total}{advice}")
+    print(f"{len(paths)} that nothing in {', '.join(asked)} asks for, {total}{advice}")
 
 
 def unwanted(asked: Iterable[Settings], results: Path) -> list[Path]:

@@ -66,9 +66,15 @@ def clear(folder: Path) -> None:
             if left and note.owner.host != this_process().host:
                 _tell(f"{folder}: {note.owner} works here, or did; only there can that be told")
             continue
-        for name in left:
-            (folder / "locks" / name).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        try:
+            for name in left:
+                (folder / "locks" / name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            _tell(
+                f"{folder / 'locks'}: left by a Snakemake of another user; it is not yours to remove"
+            )
+            continue
         if left:
             _tell(f"{folder / 'locks'}: left by a Snakemake that was killed; removed, going on")
 

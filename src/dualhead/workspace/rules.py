@@ -95,8 +95,8 @@ def date_now(folders: Iterable[Path]) -> None:
     now = time.time()
     for folder in folders:
         for path in folder.rglob("*"):
-            if path.lstat().st_mtime > now:
-                with suppress(PermissionError):  # another user's
+            with suppress(PermissionError, FileNotFoundError):  # another user's, or removed since
+                if path.lstat().st_mtime > now:
                     os.utime(path, follow_symlinks=False)
 
 
