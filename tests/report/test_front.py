@@ -46,9 +46,9 @@ def test_nothing_is_called_a_reproduction_before_it_is_made(tmp_path, published)
     [
         ({"train": {"epochs": 65}}, "epochs 65 (not 80)"),
         ({"train": {"learning_rate": 0.05}}, "learning rate 0.05 (not 0.1)"),
-        ({"evaluate": {"fusion": "logits"}}, "1 settings are not"),
-        ({"input": {"num_frames": 64}}, "1 settings are not"),
-        ({"prepare": {"normalize": "first_frame"}}, "1 settings are not"),
+        ({"evaluate": {"fusion": "logits"}}, "1 setting is not"),
+        ({"input": {"num_frames": 64}}, "1 setting is not"),
+        ({"prepare": {"normalize": "first_frame"}}, "1 setting is not"),
     ],
 )
 def test_another_schedule_is_not_the_papers_protocol(changes, said, tmp_path, published):

@@ -9,7 +9,7 @@ from dualhead import checks
 from dualhead.grid import prepare_settings, resolved_settings
 from dualhead.params import Settings, packaged_params
 from dualhead.report.pdf.provenance import flat, value_text
-from dualhead.report.pdf.runs import Grid, Run, listed
+from dualhead.report.pdf.runs import Grid, Run, counted, listed
 from dualhead.report.published import benchmark_key
 from dualhead.report.titles import PROTOCOLS
 
@@ -43,9 +43,9 @@ def protocol(grid: Grid, runs: Sequence[Run]) -> Protocol:
         for name in NAMED
         if name in differing
     ]
-    text = f"this workspace{chr(0x2019)}s own"
+    text = "this workspace\N{RIGHT SINGLE QUOTATION MARK}s own"
     if differing:
-        text += f": {len(differing)} settings are not {asked}"
+        text += f": {counted(len(differing), 'setting is', 'settings are')} not {asked}"
         text += f", among them {listed(told[:SHOWN])}" * bool(told)
     return Protocol(False, text + "; the paper does not use this dataset" * foreign)
 
@@ -60,7 +60,7 @@ def _differences(grid: Grid, run: Run, paper: Settings, benchmark: str | None) -
     config = run.config
     variant = config["variant"]
     if variant not in paper["variants"]:
-        variant = "dualhead" if config["model"]["name"] == "dualhead" else config["model"]["name"]
+        variant = config["model"]["name"]
     plain = {**paper, "benchmarks": {**paper["benchmarks"], "": {}}}
     expected = resolved_settings(plain, benchmark or "", variant)
     expected["model"] = {"name": config["model"]["name"], **expected[config["model"]["name"]]}
