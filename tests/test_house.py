@@ -1,6 +1,7 @@
 """The wings: a module imports only from lower floors, and heavy packages stay where they belong."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,63 @@ FLOORS = (
 )
 """The wings of the package (folders) and its ground (files), lowest first: what each file may import is its own wing
 and what lies on lower floors. Wings of one floor never meet; files of one floor may."""
+SAYS = {
+    "params": "settings: reading, merging, addresses",
+    "reading": "YAML and JSON with the line of each value",
+    "schema": "what a value may be",
+    "files": "files that are whole or absent, and digests",
+    "hdf5": "HDF5 opened in one place",
+    "progress": "bars and log lines",
+    "locks": "locks of the kernel's",
+    "arrays": "types of arrays",
+    "layout": "skeletons, from `layouts/*.yaml`",
+    "defaults": "every setting and its default",
+    "checks": "params files on top of each other, refusals",
+    "grid": "tables to runs, ensembles and stores",
+    "formats": "schemas of the files that are read back",
+    "data": "raw recordings to stores; datasets, preparation, leaks",
+    "models": "both networks, their operations, checkpoints",
+    "runs": "stores to trained, scored networks and ensembles",
+    "workspace": "grids, locks, GPUs, status, garbage: what the rules ask of Python",
+    "report": "results to tables, figures, explanations and the PDF",
+    "cli": "the command line, a module a wing",
+}
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ONLY = {"h5py": {"hdf5", "data/store", "runs/scores"}, "torch": {"models", "runs"}}
 """Where heavy packages may be imported."""
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dualhead"
+ARCHITECTURE = SOURCE.parents[1] / "docs" / "architecture.md"
+WALK = re.compile(r"^\| [^|]+ \| \[`[^`]+`\]\(([^)]+)\)(?:, `(\w+)`)? \|$", re.MULTILINE)
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+def table_of_wings() -> str:
+    """Return the table of docs/architecture.md."""
+    rows = ["| floor | wing or file | holds |", "|---|---|---|"]
+    for floor in reversed(range(len(FLOORS))):
+        for name in FLOORS[floor]:
+            shown = f"`{name}/`" if (SOURCE / name).is_dir() else f"`{name}`"
+            rows.append(f"| {floor} | {shown} | {SAYS[name]} |")
+    return "\n".join(rows)
+
+
+def test_the_architecture_page_has_the_table_of_wings():
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    assert table_of_wings() in page, "write it anew: python -m tests.test_house"
+
+
+def test_every_place_of_the_walk_exists():
+    rows = WALK.findall(ARCHITECTURE.read_text(encoding="utf-8"))
+    assert len(rows) > 15
+    for target, function in rows:
+        path = ARCHITECTURE.parent / target
+        assert path.is_file(), target
+        assert not function or f"\ndef {function}(" in path.read_text(), (target, function)
+
+
+def test_every_file_stands_on_a_floor():
+    top = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in FILES}
+    assert top == set(FLOOR) == set(SAYS)
 
 
 def owner(path: Path) -> str:
@@ -88,3 +141,14 @@ def test_no_function_is_longer_than_60_lines(path):
         if isinstance(node, functions) and node.end_lineno - node.lineno + 1 > 60
     }
     assert not long
+
+
+def write_table() -> None:
+    """Write the table of wings into docs/architecture.md."""
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    table = re.compile(r"(<!-- floors -->\n).*?(?=\n## )", re.DOTALL)
+    ARCHITECTURE.write_text(table.sub(rf"\1\n{table_of_wings()}\n", page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_table()
