@@ -209,7 +209,7 @@ class _MixGather(torch.autograd.Function):
         h = x.new_empty(len(x), mixer.length, len(gather), channels)
         for i in slabs(x):
             parts = mixer.mixed(x[i])
-            torch.bmm(gather.expand(len(parts), -1, -1), parts, out=h[i].flatten(0, 1))
+            gather_windows(gather, parts, h[i].flatten(0, 1))
         return h
 
     @staticmethod
@@ -264,10 +264,27 @@ class _Phase:
             grad = F.pad(grad, (0, 0, 0, 0, before, after))
         grad = grad[:, max(oldest, 0) :]
         parts = frame_windows(grad, self.count, self.span, 1)
-        return torch.bmm(self.matrix.expand(len(parts), -1, -1), parts)
+        mixed = grad.new_empty(len(parts), len(self.matrix), parts.shape[2])
+        return gather_windows(self.matrix, parts, mixed)
+
+
+def gather_windows(gather: Tensor, parts: Tensor, out: Tensor) -> Tensor:
+    """Write gather @ part for each part, (n, J, C) to (n, R, C), to `out`."""
+    if parts.dtype != torch.bfloat16:
+        return torch.bmm(gather.expand(len(parts), -1, -1), parts, out=out)
+    found = (gather @ _side_by_side(parts)).view(len(gather), len(parts), -1)
+    return out.copy_(found.transpose(0, 1))
+
+
+def _side_by_side(parts: Tensor) -> Tensor:
+    """Return (n, J, C) as (J, n * C): in bfloat16 a product costs as much as such a copy of what it multiplies."""
+    return parts.transpose(0, 1).flatten(1)
 
 
 def _add_products(total: Tensor, a: Tensor, b: Tensor) -> None:
     """Add the sum over i of a[i] @ b[i].T to `total`."""
-    for left, right in zip(a, b, strict=True):
-        add_product(total, left, right.t())
+    if a.dtype == torch.bfloat16:
+        add_product(total, _side_by_side(a), _side_by_side(b).t())
+    else:
+        for left, right in zip(a, b, strict=True):
+            add_product(total, left, right.t())

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup, all_gather, all_reduce, get_world_size
 from torch.nn import functional as F
 
-from dualhead.models.ops.cpu.slabs import affine, flat, slabs, tiled
+from dualhead.models.ops.cpu.slabs import affine, as_image, flat, slabs, tiled
 from dualhead.models.ops.norm import Run, Term, observe, runs_of, wide
 
 
@@ -43,13 +43,10 @@ def statistics(x: Tensor, runs: Sequence[Run]) -> Statistics:
 
 
 def _plain_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    mean, variance = torch.batch_norm_update_stats(_as_image(wide(x)), None, None, 0.0)
+    channels, dtype = x.shape[-1], wide(x[:0]).dtype
+    running = x.new_zeros(2, channels, dtype=dtype)  # they decide the precision
+    mean, variance = torch.batch_norm_update_stats(as_image(x), running[0], running[1], 0.0)
     return mean, variance
-
-
-def _as_image(x: Tensor) -> Tensor:
-    """View (B, ..., C) as the (1, C, rows, 1), channels last, that torch's fast kernels want."""
-    return x.view(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)
 
 
 def _combined(means: Tensor, variances: Tensor, counts: Tensor) -> Statistics:
@@ -132,15 +129,20 @@ class Normalization(NamedTuple):
             a, b = tiled(rows.copies * slope, x), tiled(rows.copies * level, x)
             part = slice(rows.start, rows.stop)
             for i in slabs(x[part]):
-                correction = torch.addcmul(b, flat(x[part][i]).to(a.dtype), a)
-                affine(flat(grad[part][i]), scale, correction, flat(result[part][i]))
+                own = flat(x[part][i])
+                correction = affine(own, a, b, torch.empty_like(own))
+                out, incoming = flat(result[part][i]), flat(grad[part][i])
+                if x.dtype == scale.dtype:
+                    affine(incoming, scale, correction, out)
+                else:
+                    affine(incoming, scale, torch.zeros_like(scale), out).add_(correction)
         return result, grad_weight, grad_bias
 
 
 def _sums(grad: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sums over all but channels of grad times normalized x, and of grad."""
     _, weight, bias = torch.ops.aten.native_batch_norm_backward(
-        *(_as_image(tensor.to(mean.dtype)) for tensor in (grad, x)),
+        *(as_image(grad), as_image(x)),
         *(torch.ones_like(mean), mean, inverse_std.pow(-2), None, None),
         *(False, 0.0, [False, True, True]),
     )
