@@ -111,6 +111,18 @@ def test_each_claim_of_the_paper_has_a_verdict_by_what_was_run(ntu, published):
         assert verdict in totals(list(claims.values()))
 
 
+def test_the_abstract_counts_the_claims_that_have_been_tested(ntu, published):
+    runs = read_runs(ntu.grid, ntu.results)
+    tables = paper_tables(ntu, published, ["table1", "table4", "table5", "table8"])
+    claims = claims_of(tables, published)
+    run = [claim for claim in claims if claim.verdict != NOT_RUN]
+    assert 0 < len(run) < len(claims)
+    sentence = abstract(ntu.grid, runs, tables, claims, [])[2]
+    assert f"{len(run)} of {len(claims)} that the tables ask for have been tested" in sentence
+    waiting = [claim for claim in claims if claim.verdict == NOT_RUN]
+    assert "has been tested yet" in abstract(ntu.grid, runs, tables, waiting, [])[2]
+
+
 def test_a_step_that_turns_out_the_other_way_contradicts_its_claim(ntu, published):
     frame = paper_tables(ntu, published, ["table4"])["table4"]
     at = frame["row"] == "no_attention"

@@ -122,7 +122,11 @@ def _claimed(runs: Sequence[Run], claims: Sequence[Tested]) -> str:
         )
     if not claims:
         return "No claim of the paper is tested here."
-    return f"Of the paper\N{RIGHT SINGLE QUOTATION MARK}s claims, {len(claims)} are tested: {totals(claims)}."
+    run = [claim for claim in claims if claim.verdict != NOT_RUN]
+    papers = "the paper\N{RIGHT SINGLE QUOTATION MARK}s claims"
+    if not run:
+        return f"None of {papers} has been tested yet; the tables ask for {len(claims)}."
+    return f"Of {papers}, {len(run)} of {len(claims)} that the tables ask for have been tested: {totals(run)}."
 
 
 def _cost(runs: Sequence[Run], tables: Tables) -> str:
@@ -188,7 +192,10 @@ def overview(grid: Grid, runs: Sequence[Run], own: Protocol) -> list[list[str]]:
     hours = sum(metrics["train_seconds"] for _, metrics in done) / 3600
     return [
         ["Benchmarks", listed(_benchmarks(grid, runs))],
-        ["Trainings", f"{len(done)} of {len(runs)}; seeds {listed(map(str, grid['seeds']))}"],
+        [
+            "Trainings",
+            f"{len(done)} of {len(runs)}; seed{'s' * (len(grid['seeds']) > 1)} {listed(map(str, grid['seeds']))}",
+        ],
         ["Protocol", own.text],
         ["Device", f"{listed(devices) or 'none yet'}; {hours:.1f} hours of training"],
         ["Code", f"commit {listed(commits)}" if commits else "none yet"],
