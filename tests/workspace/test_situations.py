@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dualhead.locks import this_process
+from dualhead.workspace import grids
 from tests.builders.workspaces import ROOT, Workspace, make_workspace
 
 pytestmark = pytest.mark.workflow
@@ -71,17 +72,32 @@ def test_a_run_is_not_disturbed_by_plans_and_edits_beside_it(tmp_path: Path) -> 
     assert workspace.snakemake() == {}
 
 
-def job_of_a_cluster(workspace: Workspace, run: str) -> subprocess.CompletedProcess[str]:
+def job_of_a_cluster(
+    workspace: Workspace, run: str, *more: str
+) -> subprocess.CompletedProcess[str]:
     """Call one training as the SLURM plugin calls it on a node."""
     options = "--allowed-rules train --cores 1 --attempt 1 --force-use-threads --force --nolock"
     options += " --target-files-omit-workdir-adjustment --keep-storage-local-copies --notemp"
     options += " --max-inventory-time 0 --nocolor --no-hooks --ignore-incomplete --mode remote"
     target = ["--target-jobs", f"train:run={run}"]
     python = str(workspace.bin / "python")
-    return workspace.run(python, "-m", "snakemake", *target, *options.split())
+    return workspace.run(python, "-m", "snakemake", *target, *options.split(), *more)
 
 
-@pytest.mark.parametrize("text", ["gcn_scales: 7}", "gcn_scale: 3}", "gcn_scales: ["])
+def test_a_job_reads_the_grid_of_its_own_run_not_the_latest(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    workspace.snakemake("--until", "configure", "prepare")
+    grid = grids.plan(workspace.folder)
+    run = next(iter(grid["runs"]))
+    results = workspace.folder / "results"
+    grids.freeze(grids.plan(workspace.folder, overrides={"seeds": [9]}), results)
+    path = grids.frozen_path(grid, Path("results"))
+    done = job_of_a_cluster(workspace, run, "--config", f"frozen_grid={path}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (results / "runs" / run / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("text", ["gcn_scales: 7}", "gcn_scales: ["])
 def test_a_job_of_a_cluster_does_what_it_was_submitted_for(tmp_path: Path, text: str) -> None:
     workspace = make_workspace(tmp_path)
     workspace.snakemake("--until", "configure", "prepare")

@@ -166,8 +166,10 @@ def test_an_edited_variant_trains_that_variant_only(finished: Workspace) -> None
 
 
 def test_an_edited_spelling_makes_nothing_anew(finished: Workspace) -> None:
-    finished.edit("gcn_scales: 3", "gcn_scales: 3.0")
-    assert runs_calls(finished.snakemake()) == {}
+    finished.edit("gcn_scales: 3", '"gcn_scales": 0x3')
+    text = finished.params.read_text()
+    finished.params.write_text(text + "train: {learning_rate: 1e-1, momentum: 0.90}  # as it is\n")
+    assert finished.snakemake() == {}
 
 
 def test_another_seed_trains_its_own_runs_only(finished: Workspace) -> None:
