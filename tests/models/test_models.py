@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from dualhead import defaults
 from dualhead.layout import LAYOUTS
-from dualhead.models import build_model, ops
+from dualhead.models import MODELS, build_model, ops
 from dualhead.models.attention import attention_maps
 from dualhead.models.bodies import distinct_rows, is_present
 from dualhead.models.convert import published_views
@@ -354,6 +355,10 @@ def test_channels_that_the_branches_do_not_divide_are_refused():
 def test_windows_without_a_middle_are_refused():
     with pytest.raises(ValueError, match="odd"):
         build_model("ms_g3d", {**SMALL["ms_g3d"], "windows": [4]}, LAYOUTS["ntu25"], CLASSES)
+
+
+def test_every_network_has_settings():
+    assert defaults.MODELS.keys() == MODELS.keys()
 
 
 def test_an_unknown_model_is_refused():
