@@ -201,8 +201,8 @@ def _ablation_text(ours: list[Settings], best: Settings) -> str:
     reference = next((it for it in ours if it["reference"] is None), None)
     if reference is None:
         return f"The best row that has been run is {_row(best)} with {mean_text(best)} %."
-    if best["row"] == reference["row"]:
-        return f"{_row(reference)}, which the steps start from, is the best row, with {mean_text(best)} %."
+    if _mean(reference) >= _mean(best):
+        return f"{_row(reference)}, which the steps start from, is the best row, with {mean_text(reference)} %."
     gain = number(_mean(best) - _mean(reference), "{:.2f}")
     return (
         f"{_row(best)} is the best row, with {mean_text(best)} %: {gain} points above {_row(reference)}, which the "
