@@ -109,11 +109,14 @@ class _Slots:
         return _overlapping(row, self.bodies * self.count, self.window, self.stride)
 
 
-def _overlapping(row: Tensor, count: int, length: int, step: int) -> Tensor:
-    """View `count` parts of `length` along the first axis, each `step` behind the one before, side by side."""
+def _overlapping(row: Tensor, count: int, length: int, step: int, first: int = 0) -> Tensor:
+    """View `count` parts of `length` along the first axis, each `step` behind the one before, from `first` on.
+
+    The row must be no part of another tensor: Inductor counts from where memory begins.
+    """
     _, rows, channels = row.shape
-    size = (count, length * rows, channels)
-    return row.as_strided(size, (step * rows * channels, channels, 1))
+    size, frame = (count, length * rows, channels), rows * channels
+    return row.as_strided(size, (step * frame, channels, 1), first * frame)
 
 
 class _Windows(torch.autograd.Function):
@@ -140,13 +143,15 @@ class _Windows(torch.autograd.Function):
         gather = _gathering(blocks).to(x.dtype)  # (V * W, W, V * K)
         row = slots.lay_out(x)
         mixed = _mix(row, by_scale)
-        # slots of nobody have no gradient; in front are windows that would begin before the first
+        # slots of nobody have no gradient; in front, as another body's, are windows that would begin before the first
         earlier = (slots.window - 1) // slots.stride
         grads = grad.reshape(slots.bodies, slots.windows, -1, out)
-        grads = F.pad(grads, (0, 0, 0, 0, 0, slots.count - slots.windows)).flatten(0, 1)
-        grads = F.pad(grads, (0, 0, 0, 0, earlier, 0))
-        grad_gather = _sum_of_products(grads[earlier:], slots.views(mixed))
-        parts = _overlapping(grads, slots.bodies * slots.count, earlier + 1, 1)
+        behind, bodies = slots.count - slots.windows, -(-earlier // slots.count)
+        grads = F.pad(grads, (0, 0, 0, 0, 0, behind, bodies, 0)).flatten(0, 1)
+        first = bodies * slots.count
+        grad_gather = _sum_of_products(grads[first:], slots.views(mixed))
+        count = slots.bodies * slots.count
+        parts = _overlapping(grads, count, earlier + 1, 1, first - earlier)
         matrix = _scattering(gather, slots.stride, earlier)
         grad_mixed = torch.bmm(matrix.expand(len(parts), -1, -1), parts)
         by_frame = grad_mixed.view(-1, by_scale.shape[1] * out)  # (frames * V, K * O)
@@ -211,7 +216,7 @@ def temporal_branches(
 
 def _active(x: Tensor, norm: BatchNorm, embed: nn.Linear, own: slice) -> Tensor:
     """Return the channels `own` of a normalization, normalized and cut off at zero."""
-    return F.relu(_normalize(Term(x, norm, embed.bias[own]), own))
+    return _normalize(Term(x, norm, embed.bias[own]), own, relu=True)
 
 
 def _dilated(x: Tensor, convs: Sequence[nn.Conv2d], stride: int) -> Tensor:
@@ -244,20 +249,24 @@ def norm_relu_linear(term: Term, weight: Tensor) -> Tensor:
     """Normalize, cut off and map as `plain.norm_relu_linear` does."""
     x, norm, offset = term
     by_channel = x.view(*x.shape[:3], -1, len(norm.weight))
-    return linear(F.relu(_normalize(Term(by_channel, norm, offset))).flatten(3), weight)
+    return linear(_normalize(Term(by_channel, norm, offset), relu=True).flatten(3), weight)
 
 
 def relu_sum(*summands: Term | Tensor) -> Tensor:
     """Add up and cut off as `plain.relu_sum` does."""
+    first = summands[0]
+    if len(summands) == 1 and isinstance(first, Term):
+        return _normalize(first, relu=True)
     parts = [_normalize(part) if isinstance(part, Term) else part for part in summands]
     return F.relu(sum(parts[1:], start=parts[0]))
 
 
-def _normalize(term: Term, own: slice = EVERY) -> Tensor:
+def _normalize(term: Term, own: slice = EVERY, *, relu: bool = False) -> Tensor:
     """Return norm(x + offset), of the channels `own` of the normalization; a training batch by one pass."""
     x, norm, offset = term
     if norm.training:
-        return weighted_norm(term, own=own, one_pass=True)
+        return weighted_norm(term, own=own, one_pass=True, relu=relu)
     scale = norm.weight[own] * (norm.running_var[own] + norm.eps).rsqrt()
     mean = norm.running_mean[own] if offset is None else norm.running_mean[own] - offset
-    return ((wide(x) - mean) * scale + norm.bias[own]).to(x.dtype)
+    y = ((wide(x) - mean) * scale + norm.bias[own]).to(x.dtype)
+    return F.relu(y) if relu else y

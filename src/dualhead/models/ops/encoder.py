@@ -17,6 +17,7 @@ OPTIONS = {
     "combo_kernels": True,
     "comprehensive_padding": False,
     "realize_acc_reads_threshold": 32,
+    "realize_reads_threshold": 8,
 }
 """Small kernels are put together; tensors are not padded in memory, which products would have to undo; what reads many
 vectors, as the backward pass of a normalization, is not stored in float32 before it is rounded."""

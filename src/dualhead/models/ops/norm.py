@@ -164,7 +164,9 @@ def normalize(term: Term) -> Tensor:
     return F.batch_norm(rows, *tensors, norm.training, norm.momentum, norm.eps).view(x.shape)
 
 
-def weighted_norm(term: Term, *, own: slice = EVERY, one_pass: bool = False) -> Tensor:
+def weighted_norm(
+    term: Term, *, own: slice = EVERY, one_pass: bool = False, relu: bool = False
+) -> Tensor:
     """Return norm(x) of a training batch whose rows count as often as `row_counts` says, in all processes together.
 
     Args:
@@ -172,12 +174,13 @@ def weighted_norm(term: Term, *, own: slice = EVERY, one_pass: bool = False) -> 
         own: which of the normalization's channels x has.
         one_pass: whether the variance is taken about the running mean, in the same pass as the mean; a compiler makes
             one kernel of it. It loses digits where the mean is many standard deviations away from the running one.
+        relu: whether the result is cut off at zero; where, the backward pass finds out from x, which it reads anyway.
     """
     x, norm, offset = term
     parameters = norm.weight[own], norm.bias[own], offset
     about = norm.running_mean[own] if one_pass else None
     y, mean, variance, total = _WeightedNorm.apply(  # type: ignore[no-untyped-call]  # torch's
-        x, *parameters, counts_of(x), about, norm.eps, norm.group
+        x, *parameters, counts_of(x), about, norm.eps, norm.group, relu
     )
     mean = mean if offset is None else mean + offset.detach()
     observe(norm, mean, variance * (total / (total - 1).clamp(min=1)), own)
@@ -219,6 +222,7 @@ class _WeightedNorm(torch.autograd.Function):
         about: Tensor | None,
         eps: float,
         group: ProcessGroup | None,
+        relu: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         each, total = _weights(x, counts)
         dims = tuple(range(x.dim() - 1))
@@ -235,21 +239,23 @@ class _WeightedNorm(torch.autograd.Function):
             variance = (squares / total - (first / total).square()).clamp(min=0)
         inverse_std = (variance + eps).rsqrt()
         y = ((wide(x) - mean) * (weight * inverse_std) + bias).to(x.dtype)
-        ctx.save_for_backward(x, weight, mean, inverse_std, counts)
-        ctx.group, ctx.offset = group, offset is not None
+        ctx.save_for_backward(x, weight, bias, mean, inverse_std, counts)
+        ctx.group, ctx.offset, ctx.relu = group, offset is not None, relu
         ctx.mark_non_differentiable(mean, variance, total)
-        return y, mean, variance, total
+        return F.relu(y) if relu else y, mean, variance, total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, inverse_std, counts = ctx.saved_tensors
+        x, weight, bias, mean, inverse_std, counts = ctx.saved_tensors
         dims = tuple(range(x.dim() - 1))
         each, total = _weights(x, counts)
         normal = (wide(x) - mean) * inverse_std
+        if ctx.relu:
+            grad = torch.where(normal * weight + bias > 0, grad, 0)
         grad_bias, grad_weight = wide(grad).sum(dims), (wide(grad) * normal).sum(dims)
         level, slope, total = _sum_up(ctx.group, grad_bias, grad_weight, total)
         correction = each / total * (level + normal * slope)
         grad_x = (weight * inverse_std * (wide(grad) - correction)).to(x.dtype)
         grad_offset = torch.zeros_like(mean) if ctx.offset else None
-        return grad_x, grad_weight, grad_bias, grad_offset, None, None, None, None
+        return grad_x, grad_weight, grad_bias, grad_offset, None, None, None, None, None
