@@ -61,7 +61,6 @@ CONTENDERS: Mapping[str, Contender] = {
     "authors' formulation, fp32": Contender("reference", "fp32"),
     "authors' formulation, AMP bf16": Contender("reference", "bf16"),
     "ours, not compiled, bf16": Contender("plain", "bf16"),
-    "ours, compiled, fp32": Contender("compiled", "fp32"),
     "ours, compiled, bf16": Contender("compiled", "bf16"),
 }
 AUTHORS = "authors' formulation, AMP bf16"

@@ -392,3 +392,14 @@ def test_what_a_visit_measures_can_be_tried_on_a_cpu():
     assert len(profile["kernels"]) == 10
     assert profile["total"] >= sum(spent for _, spent, _ in profile["kernels"]) > 0
     json.dumps([found, profile])
+
+
+def test_without_triton_the_compiled_rows_are_left_out_with_a_remark(tmp_path, monkeypatch):
+    monkeypatch.setattr(counted.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(counted, "call_count", lambda contender: COUNT)
+    found = counted.measure(command.QUICK, tmp_path)
+    assert found.remarks[0].count("\n| ") == 1 + 3  # a rule, the reference twice, ours not compiled
+    assert (
+        sum("not counted, because Triton is not installed" in text for text in found.remarks) == 1
+    )
+    assert {"not measured"} == {row.verdict for row in found.rows}
