@@ -1,4 +1,4 @@
-"""How long a loop still takes: a bar where a person watches, plain lines in a log."""
+"""Progress of long loops: a bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ SCALARS = {
 
 @dataclass(frozen=True)
 class Located:
-    """What files say, and where each value stands.
+    """Values read from files, each with its place.
 
     Attributes:
         content: plain values, mappings of text at the top.

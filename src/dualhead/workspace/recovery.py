@@ -26,7 +26,7 @@ Locks = Mapping[str, list[int]]
 
 
 class Note(NamedTuple):
-    """What a Snakemake says of itself while it works."""
+    """A Snakemake at work: its process and the locks it holds."""
 
     owner: Owner
     locks: Locks

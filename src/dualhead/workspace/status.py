@@ -21,7 +21,7 @@ QUIET_SECONDS = 900.0
 
 
 class RunStatus(NamedTuple):
-    """How far one run is; what its log does not tell is empty."""
+    """Progress of one run; a field that its log does not tell is empty."""
 
     state: str  # done | trained | running | stopped | waiting
     epoch: str = ""  # `3 of 80`
