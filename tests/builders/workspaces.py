@@ -132,9 +132,9 @@ class Workspace:
         self.params.write_text(text.replace(old, new))
 
 
-def _make_environment(programs: Path) -> None:
+def make_environment(programs: Path) -> None:
     """Make a twin of the Python environment that runs the tests, whose `dualhead` may be another."""
-    programs.mkdir()
+    programs.mkdir(parents=True)
     python = programs / "python"
     python.symlink_to(sys.executable)
     if (settings := BIN.parent / "pyvenv.cfg").is_file():
@@ -156,7 +156,7 @@ def _write_program(path: Path, text: str) -> None:
 def make_workspace(parent: Path, *, failing: str = "none") -> Workspace:
     """Copy the workflow to parent/repository, with a small synthetic params.yaml."""
     folder, programs = parent / "repository", parent / "bin"
-    _make_environment(programs)
+    make_environment(programs)
     _write_program(programs / "dualhead", FAKE.format(python=sys.executable, failing=failing))
     for name in WORKFLOW:
         source = ROOT / name

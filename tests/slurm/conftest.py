@@ -6,14 +6,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.builders.workspaces import BIN, ROOT
+from tests.builders.workspaces import BIN, ROOT, make_environment
 from tests.slurm.cluster import Cluster, running_cluster, why_not
 
 # Looks every second for jobs that have ended, where the real one looks less and less often.
@@ -78,7 +77,7 @@ class Site:
 
     def start(self, *options: str, profile: str = "--profile") -> subprocess.Popen[bytes]:
         """Start Snakemake with the project's profile for SLURM."""
-        write_program(self.bin / "snakemake", QUICK)
+        write_program(self.bin / "snakemake", QUICK)  # its Python's folder is where jobs look first
         command = ["snakemake", profile, str(self.snakefile.parent / "profiles/slurm")]
         command += ["--snakefile", str(self.snakefile), *options]
         with (self.folder / "output.txt").open("wb") as output:
@@ -108,9 +107,10 @@ class Site:
 
 
 def write_program(path: Path, text: str) -> None:
-    """Write a Python program that can be called by its name."""
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!{sys.executable}\n{text}")
+    """Write a program that can be called by its name, run by the Python beside it."""
+    if not path.parent.exists():
+        make_environment(path.parent)
+    path.write_text(f"#!{path.parent / 'python'}\n{text}")
     path.chmod(0o755)
 
 

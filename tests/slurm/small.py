@@ -31,7 +31,7 @@ sys.exit(cli.main())
 def small_site(folder: Path, params: str) -> Site:
     """Make a workspace of such trainings, slow ones at first; `{root}` of its params is filled in."""
     (folder / "params.yaml").write_text(params.format(root=ROOT))
-    site = Site(folder, folder / "bin")
+    site = Site(folder, folder / "environment" / "bin")
     write_program(site.bin / "dualhead", SMALL.format(root=str(ROOT)))
     (site.bin / "slow").touch()
     return site

@@ -28,7 +28,7 @@ def site(cluster: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory)
     text = text.replace("baseline: ms_g3d", "baseline: dualhead")
     text = text.replace("variant: dualhead, baseline", "variant: ms_g3d, baseline")  # fewer figures
     (folder / "params.yaml").write_text(text)
-    site = Site(folder, folder / "bin")
+    site = Site(folder, folder / "environment" / "bin")
     write_program(site.bin / "dualhead", NOTING)
     assert site.start(*ONE_CORE).wait(timeout=900) == 0, site.output
     return site
