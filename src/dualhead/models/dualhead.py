@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dualhead.arrays import Array
 from dualhead.layout import SkeletonLayout
 from dualhead.models import ops
 from dualhead.models.bodies import Bodies, encode_bodies, is_present, without_autocast
-from dualhead.models.graph import Array, k_hop, windowed
+from dualhead.models.graph import k_hop, windowed
 from dualhead.models.ops.norm import BatchNorm, Term
 from dualhead.models.ops.plain import linear
 from dualhead.params import Settings
@@ -236,8 +237,7 @@ class TemporalAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """Re-weight joints by what another head, or the same, sees in them (Eqs. 10 and 11).
 
-    (B, T, V, C), and the other head's features -> (B, T, V, C). The kernel reaches over all joints, or all but one of
-    an even number.
+    (B, T, V, C), and the other head's features -> (B, T, V, C). The kernel reaches over all joints, but one if even.
     """
 
     def __init__(self, channels: int, num_joints: int, *, own: bool) -> None:

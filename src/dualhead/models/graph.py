@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from dualhead.arrays import Array, Mask
 from dualhead.layout import SkeletonLayout
-
-Array = npt.NDArray[np.float32]
 
 # The published numbers were made with NumPy's float32 power on AVX-512 processors. It is one unit in the last place
 # off at these numbers of neighbors; we repeat that, so that every machine gives the same network to the last bit.
@@ -37,7 +35,7 @@ def windowed(layout: SkeletonLayout, num_scales: int, window: int) -> Array:
     return _normalized_scales(np.tile(_one_hop(layout), (window, window)), num_scales)
 
 
-def _one_hop(layout: SkeletonLayout) -> npt.NDArray[np.bool_]:
+def _one_hop(layout: SkeletonLayout) -> Mask:
     """Return who meets whom in one step or less, (V, V)."""
     adjacency = np.eye(layout.num_joints, dtype=bool)
     first, second = np.array(layout.edges).T
@@ -45,7 +43,7 @@ def _one_hop(layout: SkeletonLayout) -> npt.NDArray[np.bool_]:
     return adjacency
 
 
-def _normalized_scales(one_hop: npt.NDArray[np.bool_], num_scales: int) -> Array:
+def _normalized_scales(one_hop: Mask, num_scales: int) -> Array:
     """Return D^-1/2 (A_k + I) D^-1/2 for each k, where A_k joins what is exactly k steps apart.
 
     Paper: D is the degree of A_k; official code: self loops included, which leaves no joint without a degree.
