@@ -144,11 +144,18 @@ def test_a_bad_clip_is_refused_in_one_line(content, message):
     assert str(error.value).startswith("clip: ") and "\n" not in str(error.value)
 
 
-def test_negative_indices_and_numbers_that_are_none_are_refused(rng):
+def test_negative_indices_are_refused(rng):
     with pytest.raises(ValueError, match="frame_index within 0"):
         prepare_json(clip([(-1, [person(rng)])]))
-    with pytest.raises(ValueError, match="expected finite numbers"):
-        prepare_json(clip([(0, [person(rng) | {"score": [float("nan")] * 18}])]))
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+def test_a_joint_that_is_no_number_counts_as_not_seen(rng, value):
+    someone = person(rng) | {"score": [0.5] * 18}
+    nobody = someone | {"score": [0.0, *[0.5] * 17]}
+    prepared = prepare_json(clip([(0, [someone | {"score": [value, *[0.5] * 17]}])]))
+    assert np.array_equal(prepare_json(clip([(0, [nobody])])).bodies[0], prepared.bodies[0])
+    assert [row.reason for row in prepared.dropped] == ["not_finite"]
 
 
 def test_a_normalization_that_needs_depth_is_refused(crowd):

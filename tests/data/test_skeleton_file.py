@@ -1,8 +1,10 @@
+import codecs
 import itertools
 
 import numpy as np
 import pytest
 
+from dualhead.data.datasets.base import OtherData
 from dualhead.data.datasets.skeleton_file import read_skeleton
 from tests.builders.skeletons import REST, one_body, skeleton_file
 
@@ -74,13 +76,47 @@ def test_the_last_line_needs_no_break(rng):
     assert np.array_equal(read_skeleton(content, "name", 25).joints, np.moveaxis(joints, -1, 0))
 
 
-@pytest.mark.parametrize("given", [0, 1, 20, 25, 31])
-def test_missing_joints_are_zero_and_further_ones_left_out(given, rng):
-    joints = rng.normal(size=(3, given, 3))
-    expected = np.zeros((3, 3, 25))
-    expected[..., : min(given, 25)] = np.moveaxis(joints, -1, 0)[..., :25]
-    found = read_skeleton(skeleton_file(one_body(joints)), "name", 25).joints
-    assert np.array_equal(found, expected)
+@pytest.mark.parametrize("given", [0, 1, 20, 26, 32])
+def test_another_number_of_joints_is_refused_and_never_cut(given, rng):
+    content = skeleton_file(one_body(rng.normal(size=(3, given, 3))))
+    with pytest.raises(OtherData, match=f"expected 25 joints a body; found {given} in body 0"):
+        read_skeleton(content, "name", 25)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: codecs.BOM_UTF8 + text,
+        lambda text: text.decode().encode("utf-16"),
+        lambda text: codecs.BOM_UTF16_BE + text.decode().encode("utf-16-be"),
+        lambda text: text.decode().encode("utf-16-le"),
+        lambda text: text.replace(b"\r\n", b"\r"),
+        lambda text: text.replace(b"\r\n", b"\r\n\r\n"),
+        lambda text: b"\r\n \r\n" + text.replace(b"\r\n", b"  \r\n"),
+    ],
+)
+def test_marks_encodings_line_breaks_and_blanks_are_simply_read(spoil, rng):
+    content = skeleton_file(one_body(rng.normal(size=(3, 25, 3))))
+    found = read_skeleton(spoil(content), "name", 25)
+    assert np.array_equal(read_skeleton(content, "name", 25).joints, found.joints)
+    assert found.body_ids() == ("7",) * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((text, np.nan) for text in ("-1.#IND", "1.#QNAN0", "-nan(ind)", "NAN(snan)", "1.#IND00")),
+        *[("1.#INF", np.inf), ("-1.#INF00", -np.inf)],
+    ],
+)
+def test_microsofts_numbers_that_are_none_are_read(text, value):
+    assert np.array_equal(read_numbers(f"{text} 2 3")[:, 0], [value, 2, 3], equal_nan=True)
+
+
+def test_lines_after_the_last_frame_are_counted(rng):
+    content = skeleton_file(one_body(rng.normal(size=(2, 25, 3))))
+    assert read_skeleton(content + b"\r\n", "name", 25).lines_after == 0
+    assert read_skeleton(content + b"1\n\n7 8\n", "name", 25).lines_after == 2
 
 
 def test_bodies_keep_their_frame_slot_and_id(rng):
@@ -127,4 +163,4 @@ def test_every_cut_through_a_file_is_noticed(rng):
 )
 def test_a_damaged_file_is_named_with_what_was_expected_and_found(content, message):
     with pytest.raises(ValueError, match=message):
-        read_skeleton(content, "name", 25)
+        read_skeleton(content, "name", 1 if b"1\n1\n7\n1\n" in content else 25)

@@ -92,17 +92,22 @@ def _prepare(options: argparse.Namespace) -> None:
 
     given = {name: getattr(options, name) for name in ("denoise", "normalize", "max_bodies")}
     given = {name: value for name, value in given.items() if value is not None}
+    dropped = options.dropped or options.output.with_suffix(".dropped.csv")
     report = prepare(
         options.dataset,
         options.raw,
         options.output,
         settings=_settings_of(options.dataset, given),
         partial=options.partial,
-        dropped=options.dropped or options.output.with_suffix(".dropped.csv"),
+        dropped=dropped,
         reuse=options.reuse,
         workers=cores() if options.workers is None else options.workers,
     )
     print(f"{options.output}: {report}")
+    for line in report.findings():
+        print(line, file=sys.stderr)
+    if report.findings():
+        print(f"Each of them is in {dropped}.", file=sys.stderr)
 
 
 def _download_options(command: argparse.ArgumentParser) -> None:

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, NamedTuple
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then lengths of name and extra field
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+LOCKED = 1  # bit of a zip member's flags
+ZIP_STARTS = (b"PK\3\4", b"PK\5\6")
+OTHER_ARCHIVES = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
+}
+"""Beginnings of archives that are not read here."""
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, struct.error),
+    *(RuntimeError, UnicodeDecodeError, OverflowError),  # of names and sizes that are none
+)
+"""Errors of Python's readers of archives."""
+SHOWN_SUFFIXES = 8  # kinds of files that a message counts
 
 
 class RawFile(NamedTuple):
@@ -24,8 +43,10 @@ class RawFile(NamedTuple):
 
     @property
     def path(self) -> PurePosixPath:
-        """Path of the file, inside its archive if it is in one."""
-        return PurePosixPath(self.member or self.source.as_posix())
+        """Path of the file, inside its archive if it is in one; Windows may write backslashes there."""
+        if self.member is None:
+            return PurePosixPath(self.source.as_posix())
+        return PurePosixPath(self.member.replace("\\", "/"))
 
 
 class ZipEntry(NamedTuple):
@@ -40,30 +61,119 @@ class ZipEntry(NamedTuple):
     checksum: int  # CRC-32
 
 
-def list_files(path: Path, suffix: str) -> list[RawFile]:
-    """Return the files below a folder or in an archive whose name ends in `suffix`, sorted.
+def list_files(path: Path, *suffixes: str) -> list[RawFile]:
+    """Return the files below a folder or in an archive whose name ends in a suffix, sorted.
+
+    Upper and lower case are one; linked folders are entered, each folder once. A file that is no
+    archive stands for itself.
+
+    Args:
+        path: folder, archive, or one file.
+        suffixes: in lower case; without any, all files are returned.
 
     Raises:
-        ValueError: if there is nothing at `path`, or an archive is cut short.
+        ValueError: if there is nothing at `path`, or an archive is cut short, locked with a
+            password, or of a kind that is not read.
     """
     if path.is_dir():
-        found = [RawFile(file, None, file.stat().st_size) for file in path.rglob(f"*{suffix}")]
+        found = _walk(path, suffixes)
     elif is_tar(path):
         with _archive(path), tarfile.open(path) as tar:
             found = [RawFile(path, item.name, item.size) for item in tar if item.isfile()]
+    elif is_zip(path):
+        found = _zip_members(path, suffixes)
     else:
-        with _archive(path), zipfile.ZipFile(path) as file:
-            found = [RawFile(path, item.filename, item.file_size) for item in file.infolist()]
-    return sorted(
-        file
-        for file in found
-        if file.path.name.endswith(suffix) and not file.path.name.startswith("._")  # of macOS
+        found = [RawFile(path, None, path.stat().st_size)]
+    return sorted(file for file in found if _is_wanted(file.path.name, suffixes))
+
+
+def _is_wanted(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Return whether a name ends in one of some suffixes; `._` begins macOS's notes on a file."""
+    return (not suffixes or name.lower().endswith(suffixes)) and not name.startswith("._")
+
+
+def _walk(folder: Path, suffixes: tuple[str, ...]) -> list[RawFile]:
+    """Return the wanted files below a folder and the folders linked there."""
+    found, entered = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for file in (Path(place, name) for name in names if _is_wanted(name, suffixes)):
+            if file.is_symlink() and not file.exists():
+                raise ValueError(
+                    f"{file}: a link to {file.readlink()}, where nothing is. Put the file there, "
+                    "or remove the link."
+                )
+            found.append(RawFile(file, None, file.stat().st_size))
+    return found
+
+
+def _zip_members(path: Path, suffixes: tuple[str, ...]) -> list[RawFile]:
+    with _archive(path), zipfile.ZipFile(path) as file:
+        items = [item for item in file.infolist() if not item.is_dir()]
+    for item in items:
+        if item.flag_bits & LOCKED and _is_wanted(item.filename, suffixes):
+            raise ValueError(
+                f"{path}: its member {item.filename} is locked with a password. Unpack the archive "
+                "with it, and give the folder."
+            )
+    return [RawFile(path, item.filename, item.file_size) for item in items]
+
+
+def is_zip(path: Path) -> bool:
+    """Return whether a file is a zip by its name or first bytes.
+
+    Raises:
+        ValueError: for a file that is not there, another kind of archive, and what is named `.zip`
+            but is a web page or empty.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder.")
+    with path.open("rb") as file:
+        start = file.read(64)
+    for mark, program in OTHER_ARCHIVES.items():
+        if start.startswith(mark):
+            raise ValueError(
+                f"{path}: expected a folder, a zip or a tar (.tar, .tar.gz, .tgz); found an archive "
+                f"of {program}. Unpack it, and give the folder."
+            )
+    if start.startswith(ZIP_STARTS):
+        return True
+    if path.suffix.lower() != ".zip":
+        return False
+    if not start or start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        found = "a web page, perhaps one that asks to sign in" if start else "an empty file"
+        raise ValueError(f"{path}: expected a zip; found {found}. Download the archive itself.")
+    return True
+
+
+def seen_in(raw: Sequence[Path]) -> str:
+    """Return the kinds of files in raw paths by their number: `2 .zip, 1 .txt`; `no file`."""
+    counts = Counter(
+        file.path.suffix.lower() or "without suffix" for path in raw for file in list_files(path)
     )
+    shown = [f"{count:,} {suffix}" for suffix, count in counts.most_common(SHOWN_SUFFIXES)]
+    others = counts.total() - sum(count for _, count in counts.most_common(SHOWN_SUFFIXES))
+    return ", ".join(shown + ([f"{others:,} others"] if others else [])) or "no file"
+
+
+def archives_in(raw: Sequence[Path]) -> list[RawFile]:
+    """Return the archives that lie in folders or other archives."""
+    return [
+        file
+        for path in raw
+        for file in list_files(path, *ARCHIVE_SUFFIXES)
+        if file.source != path or file.member
+    ]
 
 
 def is_tar(path: Path) -> bool:
     """Return whether `path` is named as a tar archive."""
-    return path.name.endswith((".tar", ".tar.gz", ".tgz"))
+    return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 
 @contextmanager
@@ -73,7 +183,7 @@ def _archive(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: no such file or folder.")
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+    except DAMAGED as error:
         raise ValueError(
             f"{path}: expected a whole archive, found {path.stat().st_size:,} bytes that are none "
             f"({error}); the download was cut short or damaged. Download it again."

@@ -11,9 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from dualhead.arrays import Columns
+from dualhead.data.archives import archives_in, list_files, read_file, seen_in
 from dualhead.data.datasets import DATASETS
 from dualhead.data.datasets.base import Dataset, Dropped, RawSample
+from dualhead.data.forms import tell
+from dualhead.data.forms.base import content_of
 from dualhead.data.store import Store
+
+TOLD = 5  # files of each path whose form is told where there is no recording
 
 
 def by_reason(counts: Mapping[str, int]) -> str:
@@ -40,12 +45,46 @@ def list_dataset(kind: str, raw: Sequence[Path]) -> tuple[list[RawSample], list[
                 "Give one of them."
             )
     if not samples:
-        reasons = by_reason(Counter(row.reason for row in left_out))
-        raise ValueError(
-            f"{shown(raw)}: expected recordings of {kind}, found none (left out: {reasons}). "
-            f"{dataset.where}"
-        )
+        raise ValueError(_nothing_found(dataset, raw, left_out))
     return samples, left_out
+
+
+def _nothing_found(dataset: Dataset, raw: Sequence[Path], left_out: Sequence[Dropped]) -> str:
+    """Return the sentence about raw paths without one recording: what lies there, and what to do."""
+    text = f"{shown(raw)}: expected recordings of {dataset.kind}, found none"
+    if left_out:
+        reasons = by_reason(Counter(row.reason for row in left_out))
+        text += f" (left out: {reasons}; the first: {left_out[0].detail})"
+    text += f", but {seen_in(raw)}. "
+    archives = archives_in(raw)
+    on_disk = [str(file.source) for file in archives if file.member is None]
+    if on_disk:
+        return (
+            text
+            + f"Archives in folders are not entered: give them, --raw {on_disk[0]}"
+            + (f" and {len(on_disk) - 1} more." if len(on_disk) > 1 else ".")
+        )
+    if archives:
+        return text + f"It holds archives, such as {archives[0].path}: unpack it, and give these."
+    told = _told(raw)
+    if told:
+        return text + told
+    name = f"Recordings are named like {dataset.example}. " if dataset.example else ""
+    return text + name + dataset.where
+
+
+def _told(raw: Sequence[Path]) -> str:
+    """Return the form of the first file that has one, and who reads it; empty if none has."""
+    for file in (file for path in raw for file in list_files(path)[:TOLD]):
+        try:
+            form = tell(content_of(read_file(file), str(file.path)))
+        except ValueError:
+            continue
+        return (
+            f"{file.path.name} looks like {form.text}, a form of own recordings: "
+            "prepare them with --dataset skeletons."
+        )
+    return ""
 
 
 def place_of(sample: RawSample) -> str:
@@ -88,6 +127,17 @@ def count_split(dataset: Dataset, split: str, meta: Columns) -> tuple[int, int]:
     """Return the numbers of training and test samples of a split."""
     part = dataset.splits[split](meta)
     return int((part == 1).sum()), int((part == 0).sum())
+
+
+def one_sided_splits(dataset: Dataset, meta: Columns) -> list[str]:
+    """Return a sentence for each split that has recordings to train on or to test on, but not both."""
+    found = {split: count_split(dataset, split, meta) for split in dataset.splits}
+    return [
+        f"{split}: {train:,} recordings to train on, {test:,} to test on: a network of this split "
+        f"cannot be {'tested' if train else 'trained'} on this store"
+        for split, (train, test) in found.items()
+        if (train > 0) != (test > 0)
+    ]
 
 
 def class_names_of(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from dualhead.data.archives import ZipEntry, is_tar, read_entry, unpack, zip_entries
-from dualhead.data.datasets.base import Dropped, Prepared, RawSample
+from dualhead.data.datasets.base import Dropped, OtherData, Prepared, RawSample
 from dualhead.params import Settings
 
 PrepareSample = Callable[[bytes, RawSample, Settings], Prepared]
@@ -75,7 +75,10 @@ def _read(task: Task) -> bytes:
     if task.entry is None:
         return task.sample.source.read_bytes()
     with task.sample.source.open("rb") as archive:
-        return read_entry(archive, task.entry)
+        try:
+            return read_entry(archive, task.entry)
+        except ValueError as error:
+            raise ValueError(f"{task.sample.source}/{task.sample.member}: {error}") from error
 
 
 def prepare_chunk(
@@ -86,6 +89,8 @@ def prepare_chunk(
     for task in tasks:
         try:
             result: Prepared | Dropped = prepare_sample(_read(task), task.sample, settings)
+        except OtherData as error:
+            result = Dropped(task.sample.name, "", error.reason, str(error))
         except ValueError as error:
             result = Dropped(task.sample.name, "", "unreadable", str(error))
         outcomes.append(Outcome(task.sample, result))

@@ -14,7 +14,7 @@ from functools import partial as bind
 from pathlib import Path
 
 from dualhead.data.datasets import DATASETS
-from dualhead.data.datasets.base import Dataset, Dropped, Prepared
+from dualhead.data.datasets.base import WHOLE, Dataset, Dropped, Prepared
 from dualhead.data.leakage import refuse_shared
 from dualhead.data.listing import (
     by_reason,
@@ -23,8 +23,10 @@ from dualhead.data.listing import (
     columns_of,
     fingerprint_of,
     list_dataset,
+    one_sided_splits,
     shown,
 )
+from dualhead.data.normalize import PADDED_FRAMES as BEYOND
 from dualhead.data.pool import Outcome, in_parallel, opened, prepare_chunk
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.files import replacing
@@ -43,6 +45,10 @@ class PrepareReport:
     reused: int = 0  # of those kept
     dropped_samples: Counter[str] = field(default_factory=Counter)  # by reason
     dropped_bodies: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)  # recordings kept, with what is odd
+    first: dict[str, Dropped] = field(default_factory=dict)  # of each reason
+    one_sided: list[str] = field(default_factory=list)  # splits without training or test
+    frames_beyond: int = 0  # after the first `PADDED_FRAMES` of their recordings
     seconds: float = 0.0
 
     @property
@@ -55,16 +61,29 @@ class PrepareReport:
         return (
             f"{self.kept} samples in {duration(self.seconds)} ({self.samples_per_second:.0f}/s), "
             f"{self.reused} of them reused; dropped samples: {by_reason(self.dropped_samples)}; "
-            f"dropped bodies: {by_reason(self.dropped_bodies)}"
+            f"dropped bodies: {by_reason(self.dropped_bodies)}; noted: {by_reason(self.noted)}"
         )
 
+    def findings(self) -> list[str]:
+        """Return a line for each reason why recordings were dropped or noted, with the first one."""
+        lines = []
+        for reason, count in sorted((self.dropped_samples + self.noted).items()):
+            first = self.first[reason]
+            what = "left out" if reason in self.dropped_samples else "noted"
+            lines.append(f"{reason}: {count:,} {what}; the first: {first.name}: {first.detail}")
+        if self.frames_beyond:
+            lines.append(f"{self.frames_beyond:,} frames in all lie beyond their first {BEYOND}")
+        return lines + self.one_sided
+
     def drop(self, row: Dropped) -> None:
-        """Count one body or sample that is left out."""
-        (self.dropped_bodies if row.body else self.dropped_samples)[row.reason] += 1
+        """Count one body or sample that is left out, or a note."""
+        counters = {"": self.dropped_samples, WHOLE: self.noted}
+        counters.get(row.body, self.dropped_bodies)[row.reason] += 1
+        self.first.setdefault(row.reason, row)
 
     def counts(self) -> dict[str, object]:
         """Return the counts that the store keeps."""
-        keys = ("kept", "reused", "dropped_samples", "dropped_bodies")
+        keys = ("kept", "reused", "dropped_samples", "dropped_bodies", "noted")
         return {key: getattr(self, key) for key in keys}
 
 
@@ -104,6 +123,7 @@ def prepare(
     meta = columns_of(dataset, fresh, old)
     complete = check_counts(dataset, raw, meta, partial=partial)
     refuse_shared(dataset, meta, shown(raw))
+    report.one_sided = one_sided_splits(dataset, meta)
     header = Header(
         dataset=kind,
         layout=load_layout(dataset.layout),
@@ -181,7 +201,7 @@ def _fresh_records(
             report.drop(row)
             writer.writerow(row)
         for sample, result in outcomes:
-            for row in result.dropped if isinstance(result, Prepared) else (result,):
+            for row in _rows_of(result, sample.name, report):
                 report.drop(row)
                 writer.writerow(row)
             if isinstance(result, Prepared):
@@ -193,6 +213,18 @@ def _fresh_records(
                 first_bad = first_bad or result
         if first_bad and not report.kept:
             raise ValueError(f"no recording could be prepared; the first: {first_bad.detail}")
+
+
+def _rows_of(result: Prepared | Dropped, name: str, report: PrepareReport) -> tuple[Dropped, ...]:
+    """Return what was left out of a recording, and a note on frames that most networks do not see."""
+    if isinstance(result, Dropped):
+        return (result,)
+    beyond = result.num_frames - BEYOND
+    if beyond <= 0:
+        return result.dropped
+    report.frames_beyond += beyond
+    detail = f"{beyond} frames after the first {BEYOND}, which networks take by default: stored"
+    return (*result.dropped, Dropped(name, WHOLE, f"beyond_{BEYOND}", detail))
 
 
 def _old_records(old: Store, report: PrepareReport) -> Iterator[Record]:

@@ -120,7 +120,7 @@ def _refuse_damaged(found: Sequence[Inspected], raw: Sequence[Path]) -> None:
     if bad:
         raise ValueError(
             f"{shown(raw)}: {len(bad)} of {len(found)} recordings cannot be read; the first: "
-            f"{bad[0].name}: {bad[0].detail}. Download them again."
+            f"{bad[0].name}: {bad[0].detail}"
         )
 
 

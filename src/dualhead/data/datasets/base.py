@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,32 @@ class RawSample(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """A body or recording left out of a store, and the reason; one row of the dropped CSV."""
+    """A body or recording left out of a store, or a note on one; one row of the dropped CSV."""
 
     name: str
-    body: str  # body ID or slot; empty if the whole sample was dropped
+    body: str  # body ID or slot; `WHOLE` for a note, empty for a dropped sample
     reason: str  # a short word that can be counted: missing_skeletons, unreadable, third_body, ...
     detail: str  # the sentence
+
+
+QUOTE = reprlib.Repr()
+QUOTE.maxstring = QUOTE.maxother = 60
+WHOLE = "all"
+"""In place of a body in a row of the dropped CSV: a note on a recording that was kept."""
+
+
+def quoted(value: object) -> str:
+    """Return a value of a file as a message shows it: Python's way, at most a line long."""
+    return QUOTE.repr(value)
+
+
+class OtherData(ValueError):
+    """Refusal of a recording that is whole, but not what its dataset has."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        """Say it in a sentence, and in a short word that can be counted."""
+        super().__init__(text)
+        self.reason = reason
 
 
 class Prepared(NamedTuple):
@@ -64,6 +85,8 @@ class Dataset:
         apart: split name -> meta column of which training and test recordings share no value.
         prepare: `prepare` settings that differ from the paper's where no params.yaml says them.
         where: what to download, from whom, how large, and where to put it.
+        example: name of a recording as the dataset spells it.
+        source: what the recordings are if they are not the dataset's own files; empty otherwise.
         read_class_names: reads the class names from raw files; `class_names` are then placeholders.
     """
 
@@ -80,4 +103,6 @@ class Dataset:
     apart: Mapping[str, str] = field(default_factory=dict)
     prepare: Mapping[str, object] = field(default_factory=dict)
     where: str = ""
+    example: str = ""
+    source: str = ""
     read_class_names: Callable[[Sequence[Path]], tuple[str, ...]] | None = None

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import index
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from dualhead.arrays import Array, Columns, Floats, Parts
+from dualhead.arrays import Array, Columns, Floats, Mask, Parts
 from dualhead.data.archives import RawFile, list_files, read_file
-from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.datasets.base import (
+    WHOLE,
+    Dataset,
+    Dropped,
+    OtherData,
+    Prepared,
+    RawSample,
+    quoted,
+)
 from dualhead.params import Settings
 
 NUM_CLASSES = 400
@@ -95,7 +103,8 @@ def _clip(entry: object, name: str) -> Clip:
     if not isinstance(label, int) or not 0 <= label < NUM_CLASSES or not class_name:
         raise ValueError(
             f"{name}: expected label, has_skeleton, and label_index within 0..{NUM_CLASSES - 1}; "
-            f"found {entry}. Download the dataset anew."
+            f"found {quoted(entry)}. Count classes from 0 in the label file; an unlabeled clip has "
+            'label "" and label_index -1.'
         )
     return Clip(label, str(class_name), bool(known.get("has_skeleton")))
 
@@ -120,10 +129,12 @@ def prepare_clip(content: bytes, sample: RawSample, settings: Settings) -> Prepa
     if clip.get("label_index", sample.label) != sample.label:
         raise ValueError(
             f"{sample.name}: expected class {sample.label}, as its label file says; "
-            f"found {clip['label_index']}."
+            f"found {quoted(clip['label_index'])}."
         )
     joints, num_frames, crowd = _read_frames(clip, sample.name)
     dropped = [Dropped(sample.name, "6 and on", "sixth_person", crowd)] if crowd else []
+    joints, notes = _only_seen(joints)
+    dropped += [Dropped(sample.name, WHOLE, *note) for note in notes]
     prepared = prepare_crowd(joints, sample.name, settings["max_bodies"])
     return prepared._replace(num_frames=num_frames, dropped=(*dropped, *prepared.dropped))
 
@@ -154,8 +165,9 @@ def prepare_crowd(joints: Floats, name: str, max_bodies: int) -> Prepared:
 def _parse(content: bytes, name: str) -> dict[str, object]:
     try:
         parsed = json.loads(content)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected JSON; found {error}.") from error
+    except (ValueError, RecursionError) as error:
+        found = f"{error}" if content.strip() else "an empty file"
+        raise ValueError(f"{name}: expected JSON; found {found}.") from error
     if not isinstance(parsed, dict):
         raise ValueError(f"{name}: expected a JSON object; found {type(parsed).__name__}.")
     return parsed
@@ -176,18 +188,90 @@ def _read_frames(clip: Mapping[str, object], name: str) -> tuple[Floats, int, st
                 scores.append(skeleton["score"])
         pose = np.array(poses, np.float64).reshape(len(frames), NUM_JOINTS, 2)
         score = np.array(scores, np.float64).reshape(len(frames), NUM_JOINTS, 1)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        _refuse_other_joints(clip, name)
         raise ValueError(
             f"{name}: expected frames with frame_index and skeleton, and {NUM_JOINTS} joints in "
-            f"each skeleton's pose and score; found otherwise ({error!r})."
+            f"each skeleton's pose and score; found {_first_wrong(clip) or quoted(error)}."
         ) from error
     if longest > LONGEST or min(frames, default=0) < 0:
-        raise ValueError(f"{name}: expected frame_index within 0..{LONGEST - 1}; found others.")
-    if not (np.isfinite(pose).all() and np.isfinite(score).all()):
-        raise ValueError(f"{name}: expected finite numbers; found others.")
+        found = longest - 1 if longest > LONGEST else min(frames)
+        raise ValueError(
+            f"{name}: expected frame_index within 0..{LONGEST - 1}; found {quoted(found)}."
+        )
     joints = np.zeros((longest, BODIES_IN, NUM_JOINTS, 3))
     joints[frames, persons] = np.concatenate([pose, score], axis=-1)
     return joints, longest, f"{lost} skeletons of persons after the fifth" if lost else ""
+
+
+def _skeletons(clip: Mapping[str, object]) -> Iterator[tuple[object, object]]:
+    """Yield frame_index and each skeleton of a clip that may be damaged anywhere."""
+    data = clip.get("data")
+    for frame in data if isinstance(data, list) else ():
+        number = frame.get("frame_index") if isinstance(frame, dict) else None
+        persons = frame.get("skeleton") if isinstance(frame, dict) else None
+        for person in persons if isinstance(persons, list) else ():
+            yield number, person
+
+
+def _refuse_other_joints(clip: Mapping[str, object], name: str) -> None:
+    """Refuse by its number a clip all of whose skeletons have another number of joints."""
+    counts = {
+        len(person["score"])
+        for _, person in _skeletons(clip)
+        if isinstance(person, dict)
+        and isinstance(person.get("score"), list)
+        and isinstance(person.get("pose"), list)
+        and len(person["pose"]) == 2 * len(person["score"])
+    }
+    if len(counts) == 1 and NUM_JOINTS not in counts:
+        raise OtherData(
+            "joint_count",
+            f"{name}: expected {NUM_JOINTS} joints a skeleton, as OpenPose's COCO model has; found "
+            f"{counts.pop()}. Another skeleton is not cut to fit: prepare its recordings as a "
+            "dataset of their own.",
+        )
+
+
+def _first_wrong(clip: Mapping[str, object]) -> str:
+    """Return what the first skeleton lacks or has instead; empty if that cannot be said."""
+    if not isinstance(clip.get("data"), list):
+        return "no list `data`" if "data" in clip else "no `data`"
+    for number, person in _skeletons(clip):
+        if not isinstance(number, int):
+            return f"frame_index {quoted(number)}"
+        place = f"in the skeleton of frame_index {number}"
+        for key, length in (("pose", 2 * NUM_JOINTS), ("score", NUM_JOINTS)):
+            values = person.get(key) if isinstance(person, dict) else None
+            if not isinstance(values, list):
+                return f"no {key} {place}"
+            if len(values) != length:
+                return f"{len(values)} numbers in {key} {place}"
+            wrong = [one for one in values if one is not None and not isinstance(one, int | float)]
+            if wrong:
+                return f"{quoted(wrong[0])} in {key} {place}"
+    return ""
+
+
+def _only_seen(joints: Floats) -> tuple[Floats, list[tuple[str, str]]]:
+    """Take joints (T, persons, V, 3) that are not finite for not seen; note what is odd, and how."""
+    notes = []
+    is_finite: Mask = np.logical_and.reduce(np.isfinite(joints), axis=-1)
+    if not is_finite.all():
+        joints = np.where(is_finite[..., None], joints, 0.0)
+        detail = f"{(~is_finite).sum()} joints with null, NaN or infinity count as not seen"
+        notes.append(("not_finite", detail))
+    seen = joints[joints[..., 2] != 0][:, :2]
+    excess = np.abs(seen - 0.5).max(axis=1, initial=0.0)  # from the picture's middle
+    if (excess > 0.5).any():
+        farthest = f"up to {excess.max():.4g} from the picture's middle"
+        detail = (
+            f"{(excess > 0.5).sum()} of {len(seen)} joints outside 0..1, {farthest}: pixels? Kept"
+        )
+        notes.append(("outside_picture", detail))
+    if not len(seen):
+        notes.append(("no_body", "no frame holds a person: kept, as zeros"))
+    return joints, notes
 
 
 def _center(joints: Floats) -> Floats:
@@ -226,5 +310,6 @@ KINETICS = Dataset(
         "https://github.com/yysijie/st-gcn links to. Put it at data/raw/kinetics-skeleton.zip; "
         "it need not be unpacked."
     ),
+    example="kinetics_val/-0BveUV52cM.json",
     read_class_names=read_class_names,
 )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dualhead.arrays import Array, Columns, Parts
+from dualhead.arrays import Array, Columns, Floats, Parts
 from dualhead.data.archives import list_files
-from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.datasets.base import WHOLE, Dataset, Dropped, Prepared, RawSample
 from dualhead.data.datasets.missing import find_missing_list
 from dualhead.data.datasets.skeleton_file import Recording, read_skeleton
 from dualhead.data.denoise import Removed, find_tracks, select_actors, select_by_energy
@@ -25,6 +25,11 @@ META_COLUMNS = ("setup", "camera", "subject", "replication")
 NAME = re.compile(
     r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<replication>\d{3})A(?P<action>\d{3})"
 )
+SUFFIXES = (".skeleton", ".skeleton.txt")
+EXAMPLE = "S001C001P001R001A001.skeleton"
+EXTENT = (0.2, 8.0)  # meters; a body's largest side on the median of its frames
+STILL = 0.01  # meters that a joint of something still moves about its place
+LIVELIER = 3.0  # times; a body that moves so much more than a still one is an actor
 SLOTS = 4  # bodies of a frame that the authors look at
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -88,11 +93,12 @@ def list_skeleton_files(raw: Sequence[Path]) -> tuple[list[RawSample], list[Drop
     """
     samples: list[RawSample] = []
     dropped: list[Dropped] = []
-    for file in (file for path in raw for file in list_files(path, ".skeleton")):
-        name = file.path.stem
+    for file in (file for path in raw for file in list_files(path, *SUFFIXES)):
+        name = re.sub(r"\.skeleton(\.txt)?$", "", file.path.name, flags=re.IGNORECASE)
         meta = parse_name(name)
         if meta is None or meta["action"] == 0:
-            detail = f"{file.path} is not named like S001C001P001R001A001.skeleton"
+            detail = f"{file.path} is not named like {EXAMPLE}"
+            detail += "" if meta is None else ": actions count from A001"
             dropped.append(Dropped(name, "", "unknown_name", detail))
         else:
             label = meta.pop("action") - 1
@@ -141,6 +147,7 @@ def prepare_bodies(
 ) -> Prepared:
     """Choose the bodies of a recording in meters, and normalize them; see `prepare_ntu_sample`."""
     recording, removed = _without_infinite(recording)
+    removed += _implausible(recording)
     planes, unchosen = DENOISERS[settings["denoise"]](recording, settings["max_bodies"])
     removed += [*unchosen, *_cancelling(planes)]
     bodies: list[Array] = [np.moveaxis(body, 0, -1) for body in np.moveaxis(planes, 1, 0)]
@@ -149,7 +156,7 @@ def prepare_bodies(
     else:
         bodies = remove_unpeopled_frames(bodies)
     if not planes.any():
-        removed.append(Removed("all", "no_body", "no frame holds a body: kept, as zeros"))
+        removed.append(Removed(WHOLE, "no_body", "no frame holds a body: kept, as zeros"))
     return Prepared(
         bodies=normalize(bodies, layout, settings["normalize"]),
         num_frames=max(map(len, bodies), default=0),
@@ -164,7 +171,59 @@ def _without_infinite(recording: Recording) -> tuple[Recording, list[Removed]]:
         return recording, []
     joints = np.where(wrong, 0.0, recording.joints)
     detail = f"{wrong.sum()} joints that are not finite count as not seen"
-    return recording._replace(joints=joints), [Removed("all", "not_finite", detail)]
+    return recording._replace(joints=joints), [Removed(WHOLE, "not_finite", detail)]
+
+
+def _implausible(recording: Recording) -> list[Removed]:
+    """Note bodies of a size that no person has in meters, and lines after the last frame."""
+    notes = []
+    if recording.joints.size:
+        seen = recording.joints.any(axis=(0, 2))
+        sides = np.ptp(recording.joints[:, seen], axis=2).max(axis=0)
+        extent = float(np.median(sides)) if len(sides) else 1.0
+        if not EXTENT[0] <= extent <= EXTENT[1]:
+            detail = (
+                f"bodies measure {extent:.4g} m: is their unit the meter, or mm or pixels? Kept"
+            )
+            notes.append(Removed(WHOLE, "extent", detail))
+    if recording.lines_after:
+        detail = f"{recording.lines_after} lines after the last of {recording.num_frames} frames"
+        notes.append(Removed(WHOLE, "lines_after", f"{detail} are passed over"))
+    return notes
+
+
+def _changing_ids(recording: Recording) -> list[Removed]:
+    """Note IDs that come twice in a frame or change within a slot, which energy does not look at."""
+    places = list(zip(recording.frames.tolist(), recording.body_ids(), strict=True))
+    slots = set(zip(recording.slots.tolist(), (body for _, body in places), strict=True))
+    notes = []
+    if twice := len(places) - len(set(places)):
+        detail = f"{twice} bodies have the ID of another of their frame: each is its slot's"
+        notes.append(Removed(WHOLE, "same_id", detail))
+    if changed := len(slots) - len({slot for slot, _ in slots}):
+        detail = f"the ID of a slot changes ({changed} further IDs): a slot is one body here"
+        notes.append(Removed(WHOLE, "id_changes", detail))
+    return notes
+
+
+def _still_first(slots: Floats, kept: Sequence[int]) -> list[Removed]:
+    """Note a first body that stands still while another moves: a chair outranks the actor by size.
+
+    Args:
+        slots: (3, S, T, V), meters.
+        kept: slots chosen, the first body's first.
+    """
+    if slots.shape[1] < 2 or not kept:
+        return []
+    motions = [
+        float(body[:, body.any(axis=(0, 2))].std(axis=1).mean()) if body.any() else 0.0
+        for body in np.moveaxis(slots, 1, 0)
+    ]
+    first, most = motions[kept[0]], max(motions)
+    if first >= STILL or most < max(STILL, LIVELIER * first):
+        return []
+    detail = f"the first body's joints move by {first:.2g} m, another's by {most:.2g} m: kept first"
+    return [Removed(WHOLE, "still_first", detail)]
 
 
 def _by_energy(recording: Recording, max_bodies: int) -> tuple[Array, list[Removed]]:
@@ -180,7 +239,8 @@ def _by_energy(recording: Recording, max_bodies: int) -> tuple[Array, list[Remov
     planes = np.zeros((3, num_slots, recording.num_frames, joints.shape[2]))
     planes[:, slots, frames] = joints
     kept, others = select_by_energy(planes, max_bodies)
-    return planes[:, kept].astype(np.float32), removed + others
+    removed += [*others, *_changing_ids(recording), *_still_first(planes, kept)]
+    return planes[:, kept].astype(np.float32), removed
 
 
 def _by_ctr_gcn(recording: Recording, max_bodies: int) -> tuple[Array, list[Removed]]:
@@ -215,7 +275,7 @@ def _cancelling(planes: Array) -> list[Removed]:
     if not (joints or frames or whole):
         return []
     counted = f"{joints} joints, {frames} frames" + (" and the recording" if whole else "")
-    return [Removed("all", "cancelling_kept", f"{counted} add up to 0 without being 0: kept")]
+    return [Removed(WHOLE, "cancelling_kept", f"{counted} add up to 0 without being 0: kept")]
 
 
 def _split(columns: Columns, *, column: str, training: frozenset[int]) -> Parts:
@@ -243,6 +303,7 @@ def _dataset(
         expected={split: EXPECTED[kind, split] for split in splits},
         apart={split: APART[split] for split in splits},
         where=where,
+        example=EXAMPLE,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dualhead.arrays import Array, Columns, Parts
 from dualhead.data.archives import list_files
-from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.datasets.base import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
 from dualhead.data.normalize import normalize
 from dualhead.layout import LAYOUTS
 from dualhead.params import Settings
@@ -31,6 +31,8 @@ ACTIONS = {
     11: "throw",
     12: "carry",
 }
+EXAMPLE = "a01_s01_e00_v01.json"
+EXTENT = (0.2, 8.0)  # meters; a body's largest side on the median of its frames
 LABELS = {action: label for label, action in enumerate(ACTIONS)}
 
 
@@ -43,7 +45,8 @@ def list_recordings(raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]
         match = NAME.fullmatch(name)
         label = LABELS.get(int(match["action"])) if match else None
         if match is None or label is None:
-            detail = f"{file.path} is not named aAA_sSS_eEE_vVV with one of the ten actions"
+            actions = ", ".join(f"{action:02d}" for action in ACTIONS)
+            detail = f"{file.path} is not named like {EXAMPLE} with an action of {actions}"
             dropped.append(Dropped(name, "", "unknown_name", detail))
         else:
             meta = {column: int(match[column]) for column in META_COLUMNS}
@@ -59,7 +62,18 @@ def prepare_recording(content: bytes, sample: RawSample, settings: Settings) -> 
     """
     body = _read_body(content, sample)
     bodies = normalize([body], LAYOUTS[LAYOUT], settings["normalize"])
-    return Prepared(tuple(bodies), len(body), ())
+    return Prepared(tuple(bodies), len(body), tuple(_notes(body, sample.name)))
+
+
+def _notes(body: Array, name: str) -> list[Dropped]:
+    """Note a body (T, V, 3) that is not there, or of a size that no person has in meters."""
+    extent = float(np.median(np.ptp(body, axis=1).max(axis=1)))
+    if not body.any():
+        return [Dropped(name, WHOLE, "no_body", "no frame holds a body: kept, as zeros")]
+    if EXTENT[0] <= extent <= EXTENT[1]:
+        return []
+    detail = f"the body measures {extent:.4g} m: is its unit the meter, or mm or pixels? Kept"
+    return [Dropped(name, WHOLE, "extent", detail)]
 
 
 def _read_body(content: bytes, sample: RawSample) -> Array:
@@ -68,18 +82,20 @@ def _read_body(content: bytes, sample: RawSample) -> Array:
         recording = json.loads(content)
         label = recording["label"]
         body = np.array(recording["skeletons"], np.float64)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        found = quoted(error)
         raise ValueError(
-            f"{sample.name}: expected JSON with `label` and `skeletons`; found {error!r}."
+            f"{sample.name}: expected JSON with `label` and `skeletons`; found {found}."
         ) from error
     if label != sample.label + 1:
+        found = quoted(label)
         raise ValueError(
-            f"{sample.name}: expected label {sample.label + 1}, as its name says; found {label}."
+            f"{sample.name}: expected label {sample.label + 1}, as its name says; found {found}."
         )
     if body.ndim != 3 or body.shape[1:] != (LAYOUTS[LAYOUT].num_joints, 3) or not len(body):
         raise ValueError(f"{sample.name}: expected frames of 20 joints; found shape {body.shape}.")
     if not np.isfinite(body).all():
-        raise ValueError(f"{sample.name}: expected finite coordinates; found others.")
+        raise ValueError(f"{sample.name}: expected finite coordinates; found nan or infinity.")
     return body.astype(np.float32)
 
 
@@ -105,4 +121,5 @@ NW_UCLA = Dataset(
         "https://github.com/Uason-Chen/CTR-GCN. Put it at data/raw/nw_ucla.zip (or nw_ucla.tar.gz, "
         "or unpacked as the folder data/raw/nw_ucla); it need not be unpacked."
     ),
+    example=EXAMPLE,
 )

@@ -6,6 +6,8 @@ one line of 12 fields for each joint, of which x, y and z come first.
 
 from __future__ import annotations
 
+import codecs
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,8 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhead.arrays import Floats, Integers, Mask
+from dualhead.data.datasets.base import OtherData
 
 FIELDS = 12  # of a joint's line
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+MICROSOFT_NUMBER = re.compile(r"([+-]?)(?:1\.#(\w*?)0*|nan\(\w*\))", re.IGNORECASE)
+DECIMAL_COMMA = re.compile(r"\d,\d")
+NO_WHOLE_NUMBER = re.compile(r"\d+\.\d*")
 MARGIN = 64  # bytes; a line that begins this near the end of the file is read the slow way
 
 
@@ -39,40 +46,78 @@ class Recording(NamedTuple):
     joints: Floats  # (3, R, V) x, y, z in meters of the camera; 0 where none is given
     content: bytes
     headers: Integers  # (R,) where a body's header begins in the content
+    lines_after: int = 0  # lines after the last frame that are not blank
 
     def body_ids(self) -> tuple[str, ...]:
         """Return the tracker's ID of each row, the first field of its header."""
-        return tuple(
-            self.content[begin : begin + MARGIN].split(maxsplit=1)[0].decode()
-            for begin in self.headers.tolist()
-        )
+        heads = (self.content[begin : begin + MARGIN] for begin in self.headers.tolist())
+        return tuple(b"".join(head.split(maxsplit=1)[:1]).decode("latin-1") for head in heads)
 
 
 def read_skeleton(content: bytes, name: str, num_joints: int) -> Recording:
     """Read a `.skeleton` file.
 
     Args:
-        content: the file; lines may end in LF or CRLF, blank lines may follow the last frame.
+        content: the file, however its lines end and its text is encoded; blank lines are passed
+            over.
         name: of the file, for the errors.
-        num_joints: V; joints beyond it are left out, missing ones are 0 (the official code too).
+        num_joints: V. The official code leaves out further joints and takes missing ones for 0;
+            here a body of another number is refused.
 
     Raises:
+        OtherData: for a body of another number of joints.
         ValueError: for a file that ends early, or a field that is no number.
     """
+    try:
+        return _read(content, name, num_joints)
+    except OtherData:
+        raise
+    except ValueError:
+        plain = _plain_text(content)
+        if plain == content:
+            raise
+        return _read(plain, name, num_joints)
+
+
+def _plain_text(content: bytes) -> bytes:
+    """Return a text in ASCII's bytes, without a mark, bare CRs and blank lines."""
+    if content.startswith(UTF_16):
+        content = content.decode("utf-16", errors="replace").encode()
+    elif content[1:2] == b"\0" or content[:1] == b"\0":
+        encoding = "utf-16-le" if content[1:2] == b"\0" else "utf-16-be"
+        content = content.decode(encoding, errors="replace").encode()
+    content = content.removeprefix(codecs.BOM_UTF8)
+    lines = [line for line in content.splitlines() if line.strip()]
+    return b"\n".join(lines) + b"\n" * content.endswith((b"\n", b"\r"))
+
+
+def _read(content: bytes, name: str, num_joints: int) -> Recording:
     breaks = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
     breaks = np.concatenate([[-1], breaks, [len(content)]])
     lines = _Lines(content, breaks.tolist(), name)
-    num_frames, rows = _find_bodies(lines)
+    num_frames, rows, last = _find_bodies(lines)
     frames, slots, headers, counts = np.array(rows, np.int64).reshape(-1, 4).T
-    joint_lines = headers[:, None] + 2 + np.arange(num_joints)
-    present = np.arange(num_joints) < counts[:, None]
-    positions = _read_positions(lines, joint_lines[present], breaks[joint_lines[present]] + 1)
-    if present.all():
-        joints = positions.reshape(3, len(rows), num_joints)
-    else:
-        joints = np.zeros((3, len(rows), num_joints))
-        joints[:, present] = positions
-    return Recording(num_frames, frames, slots, joints, content, breaks[headers] + 1)
+    _refuse_other_joints(name, num_joints, frames, slots, counts)
+    joint_lines = (headers[:, None] + 2 + np.arange(num_joints)).ravel()
+    positions = _read_positions(lines, joint_lines, breaks[joint_lines] + 1)
+    joints = positions.reshape(3, len(rows), num_joints)
+    rest = content[breaks[min(last + 1, len(breaks) - 1)] :].split(b"\n")
+    after = sum(1 for line in rest if line.strip())
+    return Recording(num_frames, frames, slots, joints, content, breaks[headers] + 1, after)
+
+
+def _refuse_other_joints(
+    name: str, num_joints: int, frames: Integers, slots: Integers, counts: Integers
+) -> None:
+    others = np.flatnonzero(counts != num_joints)
+    if len(others):
+        first = others[0]
+        raise OtherData(
+            "joint_count",
+            f"{name}: expected {num_joints} joints a body; found {counts[first]} in body "
+            f"{slots[first]} of frame {frames[first]}, as in {len(others)} of {len(counts)} bodies. "
+            "Another skeleton is not cut to fit: prepare its recordings as a dataset of their own.",
+        )
 
 
 @dataclass(frozen=True)
@@ -99,16 +144,24 @@ class _Lines:
         if number < len(self) - 1:
             text = self[number].decode(errors="replace").strip()
             found = f"{text[:60]!r} in line {number + 1}"
+            remedy = _remedy(text)
         else:
             found = f"the end of the file in line {len(self)}"
-        return ValueError(
-            f"{self.name}: expected {expected}; found {found}. "
-            "The file is damaged or incomplete: download it again."
-        )
+            remedy = "The file is cut short: download it again, or write it anew."
+        return ValueError(f"{self.name}: expected {expected}; found {found}. {remedy}")
 
 
-def _find_bodies(lines: _Lines) -> tuple[int, list[tuple[int, int, int, int]]]:
-    """Return the number of frames and each body's frame, slot, header line and number of joints."""
+def _remedy(line: str) -> str:
+    """Return the remedy for a line that is there, but is not what was expected."""
+    if DECIMAL_COMMA.search(line):
+        return "These are decimal commas: write decimal points."
+    if NO_WHOLE_NUMBER.fullmatch(line):
+        return "Write a count as a whole number."
+    return "The file is damaged, or of another form than NTU RGB+D's."
+
+
+def _find_bodies(lines: _Lines) -> tuple[int, list[tuple[int, int, int, int]], int]:
+    """Return the number of frames, each body's frame, slot, header line and joints, and the last line."""
     rows = []
     number, what = 0, "frames"  # the line where a count stands, and what it counts
     try:
@@ -126,7 +179,7 @@ def _find_bodies(lines: _Lines) -> tuple[int, list[tuple[int, int, int, int]]]:
         raise lines.damaged(number, f"the number of {what}{where}") from error
     if not lines.is_whole(number):
         raise lines.damaged(number, f"the last joint of frame {num_frames - 1} of {num_frames}")
-    return num_frames, rows
+    return num_frames, rows, number
 
 
 def _count(line: bytes) -> int:
@@ -154,9 +207,21 @@ def _read_line(lines: _Lines, number: int) -> list[float]:
     """Return the first three fields of a line, however they are written."""
     try:
         x, y, z = lines[number].split()[:3]
-        return [float(x), float(y), float(z)]
+        return [_number(x), _number(y), _number(z)]
     except ValueError as error:
         raise lines.damaged(number, "x, y and z of a joint") from error
+
+
+def _number(field: bytes) -> float:
+    """Return a number as Python or Microsoft's C writes it: `-1.#IND`, `1.#INF00`, `-nan(ind)`."""
+    try:
+        return float(field)
+    except ValueError:
+        found = MICROSOFT_NUMBER.fullmatch(field.decode("latin-1"))
+        if found is None:
+            raise
+        is_infinite = (found[2] or "").upper() == "INF"
+        return float(f"{found[1]}inf") if is_infinite else float("nan")
 
 
 def _read_numbers(content: bytes, begin: Integers) -> tuple[Floats, Integers, Mask]:

@@ -11,6 +11,7 @@ from dualhead.arrays import Columns, Parts
 from dualhead.data.datasets.base import Dataset
 from dualhead.data.datasets.ntu import (
     APART,
+    EXAMPLE,
     LAYOUT,
     META_COLUMNS,
     list_skeleton_files,
@@ -54,5 +55,6 @@ SYNTHETIC = Dataset(
     splits={"xsub": _xsub, "xview": _xview, "xset": _xset},
     apart=APART,
     where="synthetic: nothing to download; `dualhead synthesize` writes it.",
+    example=EXAMPLE,
     read_class_names=read_class_names,
 )

@@ -1,0 +1,227 @@
+"""Recordings in the forms that people reported: each read to the right values, or named for what it is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dualhead.cli.main import main
+from dualhead.data.datasets.base import RawSample
+from dualhead.data.datasets.ntu import prepare_ntu_sample
+from dualhead.data.store import Store
+from tests.builders.damage import mutants
+from tests.builders.skeletons import one_body, skeleton_file
+
+A = "S001C001P001R001A"
+NTU, KINETICS, NW_UCLA = "ntu60", "kinetics", "nw_ucla"
+
+READ = [  # kind, folder, names kept, words that the command or its CSV says
+    (NTU, "a04-others/raw/S001C001P001R001A009.skeleton", [f"{A}009"], ()),
+    (NTU, "a07-damagedmember/raw/ntu.zip", None, ("A002", "ntu.zip", "damaged in its archive")),
+    (KINETICS, "k01-own/raw", ["v000", "v001", "v002", "v003"], ()),
+    (KINETICS, "k02-pixels/raw", ["v1", "v2"], ("v1,all,outside_picture", "pixels?")),
+    (KINETICS, "k03-empty/raw", ["v1", "v4", "v5"], ("v2,,unreadable", "v3,,", "2 no_body")),
+    (KINETICS, "k06-bom/raw", ["v1", "v2"], ()),
+    (KINETICS, "k10-conf5/raw", ["v1", "v2"], ("null", "frame_index '1'", "frame_index 1.0")),
+    (KINETICS, "k11-names/raw", ["-abc_\xe9", "a b.v2"], ()),
+    (KINETICS, "k17-alphapose-converted/raw", ["clip"], ("nolabel,,no_label",)),
+    (KINETICS, "k19-unlabelled/raw", ["v1"], ()),
+    (NTU, "l1-msg3d302/raw", [f"{A}001"], ("in", "NTU_RGBD_samples_with_missing_skeletons.txt")),
+    (NTU, "l2-stgcn/raw", [f"{A}001"], ("samples_with_missing_skeletons.txt",)),
+    (NTU, "l3-actformer/raw", [f"{A}001"], ("ntu_rgb120_missings.txt",)),
+    (NTU, "p03-units/raw", [f"{A}00{i}" for i in (1, 2, 3, 4)], ("A002,all,extent", "1602 m")),
+    (NTU, "p04-short/raw", [f"{A}00{i}" for i in (1, 2, 3, 5)], ("noted: none",)),
+    (NTU, "p05-persons/raw", [f"{A}001", f"{A}002"], ("A002,all,still_first",)),
+    (NTU, "p06-idchange/raw", [f"{A}001", f"{A}002"], ("2 id_changes",)),
+    (NTU, "p07-gap/raw", [f"{A}001", f"{A}002"], ()),
+    (NTU, "p08-sameid/raw", [f"{A}001"], ("1 same_id",)),
+    (NTU, "t01-appledouble/raw", None, ("dropped samples: none",)),
+    (NTU, "t02-bom/raw", [f"{A}001", f"{A}002"], ("dropped samples: none",)),
+    (NTU, "t04-comma/raw", [f"{A}001"], ("decimal commas",)),
+    (NTU, "t05-trailing/raw", [f"{A}00{i}" for i in (1, 2, 3, 4)], ("'25.0'", "a whole number")),
+    (NTU, "t07-msvcnan/raw", [f"{A}00{i}" for i in (1, 2, 3, 4)], ("2 not_finite",)),
+    (NTU, "t11-truncated/raw", None, ("A002,,unreadable", "A003,,unreadable", "2 no_body")),
+    (NTU, "t12-blanklines/raw", [f"{A}001"], ()),
+    (NTU, "t14-upper/raw", [f"{A}001", f"{A}002"], ()),
+    (NW_UCLA, "u01-own/raw", None, ("a06_s13_e00_v01,all,extent", "found '2'", "06, 08, 09, 11")),
+    (NTU, "w01-portion/raw", None, ("12 samples",)),
+    (NTU, "w02-onlytest/raw", None, ("xsub: 0 recordings to train on, 6 to test on",)),
+    (NTU, "w05-empty/raw", None, ("4 no_body",)),
+    (NTU, "w06-mm/raw", None, ("2 extent", "mm")),
+    (NTU, "z01-path/raw \xfcn\xef 1", None, ("12 samples",)),
+]
+REFUSED = [  # kind, folder, words of the one line
+    (NTU, "a02-nested/raw", ("found none", "give them", "all.zip")),
+    (NTU, "a02-nested/raw/all.zip", ("holds archives", "unpack it")),
+    (NTU, "a04-others/raw/S001C001P001R001A001.skeleton.gz", ("gzip", "Unpack it")),
+    (NTU, "a04-others/raw/empty.zip", ("an empty file",)),
+    (NTU, "a04-others/raw/login.zip", ("a web page",)),
+    (NTU, "a04-others/raw/s.tar.bz2", ("bzip2", "Unpack it", "give the folder")),
+    (NTU, "a04-others/raw/s.tar.xz", ("xz", "Unpack it")),
+    (NTU, "a04-others/raw/skeletons.7z", ("7-Zip", "Unpack it")),
+    (NTU, "a04-others/raw/skeletons.rar", ("RAR", "Unpack it")),
+    (NTU, "a08-cutzip/raw/ntu.zip", ("expected a whole archive",)),
+    (KINETICS, "k04-body25/raw", ("expected 18 joints", "found 25")),
+    (KINETICS, "k05-coco17/raw", ("expected 18 joints", "found 17")),
+    (KINETICS, "k07-nolabel/raw", ("kinetics_val_label.json",)),
+    (KINETICS, "k08-classes5/raw", ("400", "Count classes from 0")),
+    (KINETICS, "k09-long/raw", ("found 3100",)),
+    (KINETICS, "k12-openpose/raw", ("looks like OpenPose", "one file a frame")),
+    (KINETICS, "k13-alphapose/raw", ("looks like AlphaPose",)),
+    (KINETICS, "k14-mediapipe/raw", ("looks like MediaPipe",)),
+    (KINETICS, "k18-noscore/raw", ("no score", "frame_index 1")),
+    (NTU, "l5-html/raw", ("found none", "NTU_RGBD120_samples_with_missing_skeletons.txt")),
+    (NTU, "t08-hand26/raw", ("expected 25 joints", "found 26")),
+    (NTU, "t09-kinect20/raw", ("expected 25 joints", "found 20")),
+    (NTU, "t10-azure32/raw", ("expected 25 joints", "found 32")),
+    (NTU, "t15-names/raw", ("S001C001P001R001A001.skeleton", "P05_R02_wave", "4 unknown_name")),
+    (NTU, "t17-class61/raw", ("60 classes", "61")),
+    (NW_UCLA, "u02-textformats/raw", ("1 .txt", "1 .csv", "1 .bvh")),
+]
+
+
+def prepare(kind, raw, folder, capsys):
+    """Return the exit status and all that the command said, its CSV included."""
+    output = folder / "s.h5"
+    arguments = ["prepare", "--dataset", kind, "--raw", str(raw), "--output", str(output)]
+    status = main([*arguments, "--partial", "--workers", "1"])
+    said = "".join(capsys.readouterr())
+    csv = output.with_suffix(".dropped.csv")
+    return status, said + (csv.read_text() if csv.exists() else "")
+
+
+@pytest.mark.parametrize(("kind", "place", "names", "words"), READ, ids=[row[1] for row in READ])
+def test_a_reported_form_is_read_and_what_is_odd_is_said(
+    shared, tmp_path, capsys, kind, place, names, words
+):
+    status, said = prepare(kind, shared / "cases" / "recordings" / place, tmp_path, capsys)
+    assert status == 0
+    assert [word for word in words if word not in said] == []
+    assert names is None or Store(tmp_path / "s.h5").names == sorted(names)
+
+
+@pytest.mark.parametrize(("kind", "place", "words"), REFUSED, ids=[row[1] for row in REFUSED])
+def test_a_reported_form_is_refused_by_what_it_is(shared, tmp_path, capsys, kind, place, words):
+    status, said = prepare(kind, shared / "cases" / "recordings" / place, tmp_path, capsys)
+    assert status == 1
+    assert [word for word in words if word not in said] == []
+    assert said.strip().count("\n") == 0 and len(said) < 800
+    assert "ownload it again" not in said or "cut short" in said
+    assert not (tmp_path / "s.h5").exists()
+
+
+def test_marks_and_blank_lines_change_no_value(shared):
+    folder = shared / "cases" / "recordings"
+    settings = {"denoise": "energy", "normalize": "rotate", "max_bodies": 2}
+
+    def body(place):
+        path = folder / place
+        sample = RawSample(path.stem, 0, {}, path, None, 0)
+        return prepare_ntu_sample(path.read_bytes(), sample, settings).bodies[0]
+
+    plain = body(f"t02-bom/raw/{A}001.skeleton")
+    for place in (
+        *(f"t02-bom/raw/{A}002.skeleton", f"t12-blanklines/raw/{A}001.skeleton"),
+        *(f"t05-trailing/raw/{A}00{i}.skeleton" for i in (2, 3, 4)),
+    ):
+        assert np.array_equal(body(place), plain), place
+
+
+def test_a_linked_folder_is_entered_once(tmp_path, rng, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "raw").mkdir()
+    content = skeleton_file(one_body(rng.normal(size=(4, 25, 3))))
+    (tmp_path / "elsewhere" / f"{A}001.SKELETON").write_bytes(content)
+    (tmp_path / "raw" / f"{A}002.skeleton.txt").write_bytes(content)
+    for name, target in (("one", "elsewhere"), ("two", "elsewhere"), ("loop", "raw")):
+        (tmp_path / "raw" / name).symlink_to(tmp_path / target)
+    assert prepare(NTU, tmp_path / "raw", tmp_path, capsys)[0] == 0
+    assert Store(tmp_path / "s.h5").names == [f"{A}001", f"{A}002"]
+    (tmp_path / "raw" / f"{A}003.skeleton").symlink_to(tmp_path / "nowhere")
+    status, said = prepare(NTU, tmp_path / "raw", tmp_path, capsys)
+    assert status == 1 and "where nothing is" in said
+
+
+def test_odd_recordings_are_counted_in_the_store_and_said_once(tmp_path, rng, capsys):
+    person = rng.normal((0, 0, 3), 0.4, size=(310, 25, 3))
+    for name, content in {
+        "001": skeleton_file(one_body(person)),
+        "002": skeleton_file(one_body(1000 * person[:9])),
+        "003": skeleton_file(one_body(person[:9])) + b"rest\n",
+        "004": skeleton_file([[]]),
+        "005": skeleton_file(one_body(person[:3, :20])),
+    }.items():
+        (tmp_path / f"{A}{name}.skeleton").write_bytes(content)
+    status, said = prepare(NTU, tmp_path, tmp_path, capsys)
+    counts = Store(tmp_path / "s.h5").attributes["counts"]
+    expected = {"beyond_300": 1, "extent": 1, "lines_after": 1, "no_body": 1}
+    assert (status, counts["noted"], counts["kept"]) == (0, expected, 4)
+    assert counts["dropped_samples"] == {"joint_count": 1}
+    assert "10 frames in all lie beyond their first 300" in said
+    for reason in expected:
+        assert said.count(f"\n{reason}: 1 noted; the first: {A}") == 1
+
+
+MUTANTS = 60  # of each file in the suite; `python -m tests.data.test_cases_of_recordings 10000` tries more
+
+
+def readable(tmp_path, rng) -> dict[str, tuple[Path, bytes]]:
+    """Return a kind and a file of each reader, with its content."""
+    import json
+    import zipfile
+
+    someone = rng.normal((0, 0, 3), 0.4, size=(6, 25, 3)).round(4)
+    clip = {"pose": rng.random(36).round(3).tolist(), "score": rng.random(18).round(3).tolist()}
+    clip = {"data": [{"frame_index": 1, "skeleton": [clip]}], "label": "x", "label_index": 0}
+    label = {"v1": {"label": "x", "label_index": 0, "has_skeleton": True}}
+    recording = {"label": 1, "skeletons": someone[:, :20].tolist()}
+    (tmp_path / "k" / "kinetics_val").mkdir(parents=True)
+    (tmp_path / "k" / "kinetics_val_label.json").write_text(json.dumps(label))
+    (tmp_path / "k" / "kinetics_val" / "v1.json").write_text(json.dumps(clip))
+    (tmp_path / "u").mkdir()
+    (tmp_path / "u" / "a01_s01_e00_v01.json").write_text(json.dumps(recording))
+    (tmp_path / "n").mkdir()
+    (tmp_path / "n" / f"{A}001.skeleton").write_bytes(skeleton_file(one_body(someone)))
+    (tmp_path / "z").mkdir()
+    with zipfile.ZipFile(tmp_path / "z" / "n.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "n" / f"{A}001.skeleton", f"{A}001.skeleton")
+    return {
+        "text": (NTU, tmp_path / "n" / f"{A}001.skeleton"),
+        "zip": (NTU, tmp_path / "z" / "n.zip"),
+        "clip": (KINETICS, tmp_path / "k" / "kinetics_val" / "v1.json"),
+        "labels": (KINETICS, tmp_path / "k" / "kinetics_val_label.json"),
+        "json": (NW_UCLA, tmp_path / "u" / "a01_s01_e00_v01.json"),
+    }
+
+
+def try_mutants(which, count, folder, seed=0):
+    """Prepare damaged copies; anything but a store or a ValueError of one line raises."""
+    from dualhead.cli.data import _settings_of
+    from dualhead.data.prepare import prepare as prepare_dataset
+
+    kind, path = readable(folder, np.random.default_rng(seed))[which]
+    raw = folder / "k" if kind == KINETICS else path
+    for index, (what, content) in enumerate(mutants(path.read_bytes(), count, seed)):
+        path.write_bytes(content)
+        output = folder / "out.h5"
+        options = {"settings": _settings_of(kind, {}), "partial": True, "reuse": None, "workers": 1}
+        try:
+            prepare_dataset(kind, [raw], output, dropped=folder / "d.csv", **options)
+        except ValueError as error:
+            assert "\n" not in str(error), (what, index)
+            assert len(str(error)) < 1500, (what, index)
+
+
+@pytest.mark.parametrize("which", ["text", "zip", "clip", "labels", "json"])
+def test_damage_ends_in_a_store_or_in_one_line(tmp_path, which):
+    try_mutants(which, MUTANTS, tmp_path)
+
+
+if __name__ == "__main__":
+    import sys
+    import tempfile
+
+    for name in ("text", "zip", "clip", "labels", "json"):
+        with tempfile.TemporaryDirectory() as place:
+            try_mutants(name, int(sys.argv[1]), Path(place), seed=1)
+        print(f"{name}: {sys.argv[1]} damaged copies, no traceback")
