@@ -29,6 +29,11 @@ FITTED: Final = "fitted"
 METRIC_NAMES: Final = ("top1", "top5", "mean_class")
 DENOISE: Final = ("energy", "ctr_gcn")
 NORMALIZE: Final = ("rotate", "first_frame", "none")
+FORMATS: Final = (
+    *("ntu", "kinect", "azure_kinect", "nw_ucla", "kinetics", "openpose", "alphapose", "mmpose"),
+    *("yolo", "mediapipe", "csv", "numpy", "bvh", "trc", "c3d"),
+)
+UNITS: Final = ("m", "cm", "mm", "inch", "pixel", "fraction")
 DEVICES: Final = ("auto", "cpu", "cuda")
 ATTENTION: Final = choice("cross", "self", "none")
 FUSION: Final = choice("softmax", "logits")
@@ -186,10 +191,34 @@ SYNTHESIZE: Final[Fields] = {
     "seed": Field(whole(), "the same seed writes the same files", optional=True),
     "frames": Field(FRAME_RANGE, "shortest and longest recording", optional=True),
 }
+NUMBERS: Final = list_of(whole(), least=1, distinct=True)
+RECORDINGS: Final[Fields] = {
+    "format": Field(choice(*FORMATS), "of the files (default: told by content)", optional=True),
+    "layout": Field(TEXT, "of their joints: a name, or a layout's YAML file", optional=True),
+    "to_layout": Field(TEXT, "that the joints are converted to", optional=True),
+    "joints": Field(
+        TEXT, "YAML: a joint of to_layout -> the joints that it is the mean of", optional=True
+    ),
+    "unit": Field(choice(*UNITS), "of their coordinates", optional=True),
+    "picture": Field(list_of(whole(1), length=2), "width and height in pixels", optional=True),
+    "fps": Field(number(above=True), "frames a second of the recordings", optional=True),
+    "to_fps": Field(number(above=True), "that they are converted to", optional=True),
+    "train_share": Field(
+        number(0, 1, above=True, below=True),
+        "of each class in split `share`, of people in `subject`, of cameras in `camera` (default: 0.7)",
+        optional=True,
+    ),
+    "split_seed": Field(whole(), "who these are (default: 1)", optional=True),
+    "train_subjects": Field(NUMBERS, "who trains in split `subject`", optional=True),
+    "train_cameras": Field(NUMBERS, "which train in split `camera`", optional=True),
+}
 DATASET: Final[Fields] = {
     "kind": Field(TEXT, "which reader, of dualhead/data/datasets"),
     "raw": Field(
         list_of(TEXT), "where the downloads lie, below the workspace; a zip is read in place"
+    ),
+    "recordings": Field(
+        record(RECORDINGS), "of kind skeletons: what they are, and what they become", optional=True
     ),
     "partial": Field(FLAG, "accept a subset of the dataset; the report says so", optional=True),
     "release": Field(

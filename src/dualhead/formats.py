@@ -18,6 +18,7 @@ from dualhead.defaults import (
     MODELS,
     PREPARE,
     PROTOCOL,
+    RECORDINGS,
     SEED,
     SEEDS,
     SYNTHESIZE,
@@ -81,6 +82,7 @@ STORE: Final[Fields] = {
     "reuse": Field(either(TEXT, NOTHING)),
     "prepare": Field(record(PREPARE)),
     "synthesize": Field(either(record(SYNTHESIZE), NOTHING)),
+    "recordings": Field(record(RECORDINGS), optional=True),
 }
 ENSEMBLE: Final[Fields] = {
     "benchmark": Field(NAME),

@@ -141,6 +141,7 @@ def _store_settings(params: Settings, dataset: str) -> Settings:
     """Return all that a store is made from, apart from the raw files themselves."""
     entry = params["datasets"][dataset]
     reuse = entry.get("reuse")
+    own = {"recordings": entry["recordings"]} if entry.get("recordings") else {}
     return {
         "kind": entry["kind"],
         "partial": bool(entry.get("partial", False)),
@@ -148,6 +149,7 @@ def _store_settings(params: Settings, dataset: str) -> Settings:
         "reuse": _store_address(params, reuse) if reuse else None,
         "prepare": prepare_settings(params, dataset),
         "synthesize": entry.get("synthesize"),
+        **own,
     }
 
 

@@ -62,6 +62,12 @@ def _refusal(path: Path, what: str, remedy: str, error: Exception) -> ValueError
     )
 
 
+def is_hdf5(path: Path) -> bool:
+    """Return whether a file begins as HDF5 files do."""
+    with path.open("rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
 def seal_around(path: Path, rows: Span) -> None:
     """End a finished file with the SHA-256 of its bytes without those of its rows."""
     with path.open("r+b") as file:

@@ -8,7 +8,7 @@ from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.models.checkpoint import load_checkpoint
 from dualhead.runs import predict as predict_module
-from dualhead.runs.predict import predict
+from dualhead.runs.predict import Output, predict
 from dualhead.runs.scores import softmax
 from tests.builders.tiny import CLASSES, load_tiny, tiny_config, train_tiny, write_tiny_store
 
@@ -29,7 +29,8 @@ def tiny_networks(monkeypatch):
 def run(checkpoint, folder, **changes):
     """Predict a store made for it; return the rows of the CSV."""
     store = write_tiny_store(folder / "new.h5", seed=9, **changes)
-    predict(checkpoint, store, folder / "predictions.csv", device="cpu")
+    output = Output(folder / "predictions.csv", is_json=False)
+    predict([checkpoint], [store], output, device="cpu", recordings={})
     with (folder / "predictions.csv").open(newline="") as text:
         return list(csv.DictReader(text))
 
@@ -43,10 +44,11 @@ def test_every_recording_gets_the_class_it_scores_best_alone(checkpoint, tmp_pat
             heads = network(torch.from_numpy(store.padded(row["name"], num_frames=12))[None])
             scores = np.mean([softmax(logits.numpy()[0]) for logits in heads.values()], axis=0)
             best = int(scores.argmax())
-            assert (row["predicted"], row["class_name"]) == (str(best), CLASSES[best])
+            assert (row["predicted"], row["class_name"]) == (str(best + 1), CLASSES[best])
             assert scores[best] == pytest.approx(float(row["probability"]), abs=1e-4)
             top = {
-                int(pair.split(":")[0]): float(pair.split(":")[1]) for pair in row["top5"].split()
+                int(pair.split(":")[0]) - 1: float(pair.split(":")[1])
+                for pair in row["top5"].split()
             }
             assert list(top) == np.argsort(-scores, kind="stable").tolist()
             assert scores.tolist() == pytest.approx([top[index] for index in range(3)], abs=1e-4)
@@ -54,7 +56,7 @@ def test_every_recording_gets_the_class_it_scores_best_alone(checkpoint, tmp_pat
 
 def test_labels_stand_there_where_they_are_known(checkpoint, tmp_path):
     rows = run(checkpoint, tmp_path)
-    assert [row["label"] for row in rows] == [str(index % 3) for index in range(24)]
+    assert [row["label"] for row in rows] == [str(index % 3 + 1) for index in range(24)]
 
 
 def test_recordings_without_labels_are_scored(checkpoint, tmp_path):

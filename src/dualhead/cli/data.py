@@ -13,9 +13,11 @@ from dualhead.cli.options import (
     Command,
     add_path,
     add_paths,
+    add_recordings,
+    recordings_of,
     whole_number,
 )
-from dualhead.data.datasets import DATASETS
+from dualhead.data.datasets import DATASETS, configured
 from dualhead.files import write_text
 from dualhead.params import Settings
 
@@ -78,12 +80,14 @@ def _prepare_options(command: argparse.ArgumentParser) -> None:
     text = f"bodies kept of each recording (default: the dataset's, else {default['max_bodies']})"
     command.add_argument("--max-bodies", type=COUNT, help=text)
     command.add_argument("--workers", type=COUNT, help="processes (default: one a core)")
+    add_recordings(command, splits=True)
 
 
-def _settings_of(kind: str, given: Settings) -> Settings:
+def _settings_of(options: argparse.Namespace, given: Settings) -> Settings:
     """Return the paper's `prepare` settings with the dataset's own, and those given, on top."""
     settings: Settings = checks.defaults()["prepare"]
-    return settings | dict(DATASETS[kind].prepare) | given
+    dataset = configured(options.dataset, options.raw, recordings_of(options))
+    return settings | dict(dataset.prepare) | given
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -97,11 +101,12 @@ def _prepare(options: argparse.Namespace) -> None:
         options.dataset,
         options.raw,
         options.output,
-        settings=_settings_of(options.dataset, given),
+        settings=_settings_of(options, given),
         partial=options.partial,
         dropped=dropped,
         reuse=options.reuse,
         workers=cores() if options.workers is None else options.workers,
+        recordings=recordings_of(options),
     )
     print(f"{options.output}: {report}")
     for line in report.findings():
@@ -131,6 +136,7 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
         command, "store", "a store that must have been made from this raw data", required=False
     )
     add_path(command, "output", "write what was found here, once all is well", required=False)
+    add_recordings(command, splits=True)
 
 
 def _verify_results(results: Path) -> None:
@@ -160,7 +166,8 @@ def _verify(options: argparse.Namespace) -> None:
     if not (dataset and raw):
         raise ValueError("expected a results folder, or --dataset and --raw; found neither")
     before = signature(raw)
-    text = check_raw(store, raw) if store else verify(dataset, raw, _settings_of(dataset, {}))
+    said = recordings_of(options)
+    text = check_raw(store, raw) if store else verify(dataset, raw, _settings_of(options, {}), said)
     if options.output:
         write_text(options.output, f"{text}\nsignature: {before}" if store else text)
     print(text)

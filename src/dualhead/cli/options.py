@@ -6,7 +6,10 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from dualhead import defaults
+from dualhead.params import Settings
 
 
 class Command(NamedTuple):
@@ -42,6 +45,64 @@ def add_workspace_paths(command: argparse.ArgumentParser) -> None:
     text = "grid.json (default: of the run that began last, or what params.yaml asks for)"
     add_path(command, "grid", text, required=False)
     add_results(command)
+
+
+RECORDINGS = ("format", "layout", "to_layout", "joints", "unit", "picture", "fps", "to_fps")
+SPLITTING = ("train_share", "split_seed", "train_subjects", "train_cameras")
+"""Options about own recordings, spelled as in `recordings` of a dataset in params.yaml."""
+
+
+def add_recordings(command: argparse.ArgumentParser, *, splits: bool) -> None:
+    """Add the options that say what own recordings are and become, and how they are split."""
+    group = command.add_argument_group("own recordings (skeletons)")
+    group.add_argument("--format", choices=defaults.FORMATS, help="(default: told by content)")
+    text = "of their joints: a name, or a YAML file (default: what the files say)"
+    group.add_argument("--layout", help=text)
+    group.add_argument("--to-layout", help="convert the joints to this layout")
+    text = "YAML: a joint of that layout -> the recordings' joints that it is the mean of"
+    group.add_argument("--joints", metavar="PATH", help=text)
+    group.add_argument("--unit", choices=defaults.UNITS, help="of their coordinates")
+    group.add_argument(
+        *("--picture",), type=COUNT, nargs=2, metavar=("WIDTH", "HEIGHT"), help="pixels of it"
+    )
+    group.add_argument("--fps", type=_rate, help="frames a second of the recordings")
+    group.add_argument("--to-fps", type=_rate, help="convert them to so many frames a second")
+    if splits:
+        text = "of each class in split `share`, of people in `subject`, of cameras in `camera` (default: 0.7)"
+        group.add_argument("--train-share", type=_share, help=text)
+        group.add_argument("--split-seed", type=whole_number(0), help="who these are (default: 1)")
+        for name in ("subjects", "cameras"):
+            numbers: dict[str, Any] = {"type": whole_number(0), "nargs": "+", "metavar": "NUMBER"}
+            group.add_argument(
+                f"--train-{name}", help=f"{name} that train, in place of a share", **numbers
+            )
+
+
+def recordings_of(options: argparse.Namespace) -> Settings:
+    """Return what the options say of own recordings."""
+    given = {name: getattr(options, name, None) for name in (*RECORDINGS, *SPLITTING)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _rate(text: str) -> float:
+    return _number(text, 0.0, 10_000.0)
+
+
+def _share(text: str) -> float:
+    return _number(text, 0.0, 1.0)
+
+
+def _number(text: str, above: float, below: float) -> float:
+    """Return a number between two others."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = above
+    if not above < value < below:
+        raise argparse.ArgumentTypeError(
+            f"expected a number above {above:g} and below {below:g}, found {text!r}"
+        )
+    return value
 
 
 def whole_number(least: int) -> Callable[[str], int]:

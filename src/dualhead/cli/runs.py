@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dualhead import defaults
+from dualhead import checks, defaults
 from dualhead import params as params_module
 from dualhead.cli.options import (
     COUNT,
     Command,
     add_path,
+    add_recordings,
+    recordings_of,
 )
 from dualhead.files import write_text
 from dualhead.formats import read_grid, read_run
 from dualhead.params import Settings
+
+if TYPE_CHECKING:
+    from dualhead.data.datasets.base import Dataset
 
 
 def _configure_options(command: argparse.ArgumentParser) -> None:
@@ -192,19 +199,87 @@ def _ensemble(options: argparse.Namespace) -> None:
 
 
 def _predict_options(command: argparse.ArgumentParser) -> None:
-    add_path(command, "checkpoint", "as `dualhead train` or `dualhead convert-weights` wrote it")
-    add_path(command, "store", "recordings, as `dualhead prepare` wrote them")
-    add_path(command, "output", "CSV to write: each sample's five best classes")
+    text = (
+        "checkpoints (.pt), then what to predict: stores, recordings in any form known here, "
+        "folders or archives of them, or - for frames from standard input"
+    )
+    command.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=text)
+    for name in ("checkpoint", "store"):
+        text = f"the same as a {name} among PATH"
+        command.add_argument(f"--{name}", type=Path, metavar="PATH", action="append", help=text)
+    add_path(command, "output", "CSV, JSON lines (.jsonl), or - for standard output")
+    command.add_argument("--json", action="store_true", help="write JSON lines, a recording each")
+    command.add_argument("--window", type=COUNT, help="frames that long recordings are cut to")
+    command.add_argument(
+        "--stride", type=COUNT, help="frames between windows (default: half of one)"
+    )
+    add_path(command, "segments", "CSV: windows of one class, merged", required=False)
+    text = "read a line a frame from - or a file that grows; answer when a window is whole"
+    command.add_argument("--follow", action="store_true", help=text)
+    text = "--follow: seconds without a line after which a file has ended (default: never)"
+    command.add_argument("--idle", type=COUNT, help=text)
+    text = "take the test recordings of this split of a store (default: all)"
+    command.add_argument("--split", default="", help=text)
+    add_path(command, "scores", "scores.h5 of the labelled recordings", required=False)
+    add_path(command, "metrics", "metrics.json: their accuracies", required=False)
+    add_recordings(command, splits=False)
     _compute_options(command)
+
+
+CHECKPOINT_ENDINGS = (".pt", ".pth", ".ckpt")
 
 
 def _predict(options: argparse.Namespace) -> None:
     _let_threads_sleep()
-    from dualhead.runs.predict import predict
+    from dualhead.runs.predict import Output, predict, predict_frames
+    from dualhead.runs.recordings import Windows
 
+    paths, named = options.paths, options.checkpoint or []
+    checkpoints = named + [path for path in paths if path.suffix in CHECKPOINT_ENDINGS]
+    sources = (options.store or []) + [path for path in paths if path not in checkpoints]
+    if not checkpoints or not sources:
+        raise ValueError(
+            "expected one checkpoint (.pt) or several, then a store or recordings; found "
+            f"{len(checkpoints)} and {len(sources)}"
+        )
+    if options.stride and not options.window:
+        raise ValueError("--stride: expected --window with it, found none; say both")
+    stride = options.stride or (options.window or 0) // 2 or 1
+    windows = Windows(options.window or 0, stride)
+    to_stdout = str(options.output) == "-"
+    is_json = options.json or options.output.suffix in (".jsonl", ".ndjson")
+    output = Output(None if to_stdout else options.output, is_json)
+    said = recordings_of(options)
     with _claimed_device(options) as device:
-        inputs = options.checkpoint, options.store
-        predict(*inputs, options.output, device=device, threads=options.threads)
+        if options.follow or sources == [Path("-")]:
+            if not options.window or len(sources) != 1:
+                raise ValueError("--follow: expected one source of frames, and --window; say both")
+            frames = None if sources == [Path("-")] else sources[0]
+            idle = float(options.idle or "inf")
+            predict_frames(
+                checkpoints,
+                frames,
+                output,
+                device=device,
+                recordings=said,
+                windows=windows,
+                idle=idle,
+            )
+            return
+        text = predict(
+            checkpoints,
+            sources,
+            output,
+            device=device,
+            recordings=said,
+            windows=windows,
+            split=options.split,
+            segments=options.segments,
+            scores=options.scores,
+            metrics=options.metrics,
+        )
+    if text:
+        print(text, file=sys.stderr if to_stdout else sys.stdout)
 
 
 def _convert_options(command: argparse.ArgumentParser) -> None:
@@ -216,15 +291,31 @@ def _convert_options(command: argparse.ArgumentParser) -> None:
     add_path(command, "output", "checkpoint.pt to write")
 
 
+def _dataset_of(layout: str, num_classes: int) -> Dataset | None:
+    """Return the published dataset of this skeleton and so many classes."""
+    from dualhead.data.datasets import DATASETS
+
+    for dataset in DATASETS.values():
+        known = (dataset.layout, len(dataset.class_names))
+        if dataset.expected and known == (layout, num_classes):
+            return dataset
+    return None
+
+
 def _convert_weights(options: argparse.Namespace) -> None:
     from dualhead.models.convert import convert_weights
 
+    known = _dataset_of(options.layout, options.classes)
+    preparation = checks.defaults()["prepare"] | dict(known.prepare) if known else None
+    has_names = known is not None and known.read_class_names is None
     convert_weights(
         options.weights,
         options.output,
         model=options.model,
         layout=options.layout,
         num_classes=options.classes,
+        class_names=known.class_names if known and has_names else (),
+        preparation=preparation,
     )
     print(f"{options.output}: {options.model} for {options.layout}, {options.classes} classes")
 
@@ -258,8 +349,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "predict": Command(
         _predict,
-        "name the five likeliest actions of any recordings",
-        "dualhead predict --checkpoint checkpoint.pt --store mine.h5 --output predictions.csv",
+        "name the five likeliest actions of any recordings: a store's, or files as they are",
+        "dualhead predict joint.pt bone.pt walk.json --output predictions.csv",
         _predict_options,
     ),
     "convert-weights": Command(

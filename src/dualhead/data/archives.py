@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, NamedTuple
@@ -206,6 +207,21 @@ def _opened(tar: tarfile.TarFile, member: str) -> IO[bytes]:
     opened = tar.extractfile(member)
     assert opened is not None, f"{member} is no file"
     return opened
+
+
+def bundle(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """Return the names and contents of some files as one content."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", STORED) as archive:
+        for name, part in files:
+            archive.writestr(name, part)
+    return content.getvalue()
+
+
+def unbundle(content: bytes) -> list[tuple[str, bytes]]:
+    """Return the names and contents that `bundle` joined."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return [(item.filename, archive.read(item)) for item in archive.infolist()]
 
 
 def zip_entries(path: Path) -> dict[str, ZipEntry]:

@@ -26,13 +26,12 @@ def by_reason(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "none"
 
 
-def list_dataset(kind: str, raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
+def list_dataset(dataset: Dataset, raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
     """List the recordings of a dataset by name, and those left out already.
 
     Raises:
         ValueError: if nothing is there, or two recordings have one name.
     """
-    dataset = DATASETS[kind]
     for path in raw:
         if not path.exists():
             raise ValueError(f"{path}: no such file or folder. {dataset.where}")
@@ -160,7 +159,7 @@ def fingerprint(kind: str, raw: Sequence[Path]) -> str:
     It is made of names, classes and sizes, so it costs a listing; a change that keeps every size is
     not seen.
     """
-    return fingerprint_of(list_dataset(kind, raw)[0])
+    return fingerprint_of(list_dataset(DATASETS[kind], raw)[0])
 
 
 def fingerprint_of(samples: Iterable[RawSample]) -> str:

@@ -16,7 +16,15 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from dualhead.data.archives import ZipEntry, is_tar, read_entry, unpack, zip_entries
+from dualhead.data.archives import (
+    RawFile,
+    ZipEntry,
+    bundle,
+    is_tar,
+    read_entry,
+    unpack,
+    zip_entries,
+)
 from dualhead.data.datasets.base import Dropped, OtherData, Prepared, RawSample
 from dualhead.params import Settings
 
@@ -31,6 +39,7 @@ class Task(NamedTuple):
 
     sample: RawSample
     entry: ZipEntry | None
+    parts: tuple[tuple[RawFile, ZipEntry | None], ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -57,28 +66,47 @@ def opened(samples: Sequence[RawSample]) -> Iterator[list[Task]]:
 def _task(
     sample: RawSample, entries: Mapping[Path, Mapping[str, ZipEntry]], folders: Mapping[Path, Path]
 ) -> Task:
-    if sample.member is None:
-        return Task(sample, None)
-    if sample.source in folders:
-        unpacked = folders[sample.source] / sample.member
-        return Task(sample._replace(source=unpacked, member=None), None)
-    return Task(sample, entries[sample.source][sample.member])
+    if sample.parts:
+        parts = tuple(_place(file, entries, folders) for file in sample.parts)
+        return Task(sample, None, parts)
+    file, entry = _place(RawFile(sample.source, sample.member, 0), entries, folders)
+    return Task(sample._replace(source=file.source, member=file.member), entry)
 
 
-def _read(task: Task) -> bytes:
+def _place(
+    file: RawFile, entries: Mapping[Path, Mapping[str, ZipEntry]], folders: Mapping[Path, Path]
+) -> tuple[RawFile, ZipEntry | None]:
+    """Return where a file lies now, and its entry if that is in a zip."""
+    if file.member is None:
+        return file, None
+    if file.source in folders:
+        return RawFile(folders[file.source] / file.member, None, file.size), None
+    return file, entries[file.source][file.member]
+
+
+def read_task(task: Task) -> bytes:
     """Return the content of a recording.
 
     Raises:
         ValueError: if it is damaged; an error of the disk or of permissions stops the run instead,
             because it says nothing about the recording.
     """
-    if task.entry is None:
-        return task.sample.source.read_bytes()
-    with task.sample.source.open("rb") as archive:
+    if task.parts:
+        return bundle(
+            (file.path.name, _read_file(file.source, file.member, entry))
+            for file, entry in task.parts
+        )
+    return _read_file(task.sample.source, task.sample.member, task.entry)
+
+
+def _read_file(source: Path, member: str | None, entry: ZipEntry | None) -> bytes:
+    if entry is None:
+        return source.read_bytes()
+    with source.open("rb") as archive:
         try:
-            return read_entry(archive, task.entry)
+            return read_entry(archive, entry)
         except ValueError as error:
-            raise ValueError(f"{task.sample.source}/{task.sample.member}: {error}") from error
+            raise ValueError(f"{source}/{member}: {error}") from error
 
 
 def prepare_chunk(
@@ -88,7 +116,7 @@ def prepare_chunk(
     outcomes = []
     for task in tasks:
         try:
-            result: Prepared | Dropped = prepare_sample(_read(task), task.sample, settings)
+            result: Prepared | Dropped = prepare_sample(read_task(task), task.sample, settings)
         except OtherData as error:
             result = Dropped(task.sample.name, "", error.reason, str(error))
         except ValueError as error:

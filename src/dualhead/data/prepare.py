@@ -8,12 +8,12 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import Path
 
-from dualhead.data.datasets import DATASETS
+from dualhead.data.datasets import configured
 from dualhead.data.datasets.base import WHOLE, Dataset, Dropped, Prepared
 from dualhead.data.leakage import refuse_shared
 from dualhead.data.listing import (
@@ -30,10 +30,11 @@ from dualhead.data.normalize import PADDED_FRAMES as BEYOND
 from dualhead.data.pool import Outcome, in_parallel, opened, prepare_chunk
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.files import replacing
-from dualhead.layout import load_layout
 from dualhead.params import Settings
 from dualhead.progress import duration, progress
 
+LASTING = ("to_fps",)
+"""Settings of own recordings that a network's input depends on, and a store's layout and unit do not show."""
 STORE_NAME = re.compile(r".+-[0-9a-f]{8}")  # of a workspace: dataset and address
 
 
@@ -97,6 +98,7 @@ def prepare(
     dropped: Path,
     reuse: Path | None,
     workers: int,
+    recordings: Settings | None = None,
 ) -> PrepareReport:
     """Make the store of a dataset and the CSV of drops; both appear when they are whole.
 
@@ -109,30 +111,30 @@ def prepare(
         dropped: CSV with a row for each body and each sample that was left out.
         reuse: a store with the same settings; its samples are copied, and only the others prepared.
         workers: processes.
+        recordings: what is said of own recordings, and what they become; see `configured`.
 
     Raises:
         ValueError: if the dataset is not what it should be; one bad recording is dropped instead.
     """
     begin = time.perf_counter()
-    _refuse_fewer_than_one("--max-bodies", settings["max_bodies"])
-    _refuse_fewer_than_one("--workers", workers)
-    dataset, report = DATASETS[kind], PrepareReport()
-    samples, left_out = list_dataset(kind, raw)
+    _refuse_fewer_than_one({"--max-bodies": settings["max_bodies"], "--workers": workers})
+    dataset, report = configured(kind, raw, recordings or {}), PrepareReport()
+    settings = settings | lasting(recordings or {})
+    samples, left_out = list_dataset(dataset, raw)
     old = _open_reused(reuse, dataset, settings) if reuse else None
     fresh = [sample for sample in samples if old is None or sample.name not in old]
     meta = columns_of(dataset, fresh, old)
-    complete = check_counts(dataset, raw, meta, partial=partial)
     refuse_shared(dataset, meta, shown(raw))
     report.one_sided = one_sided_splits(dataset, meta)
     header = Header(
         dataset=kind,
-        layout=load_layout(dataset.layout),
+        layout=dataset.skeleton(),
         class_names=class_names_of(dataset, raw, fresh),
         padding=dataset.padding,
         max_bodies=settings["max_bodies"],
         units=dataset.units,
         settings=settings,
-        partial=partial and not complete,
+        partial=not check_counts(dataset, raw, meta, partial=partial) and partial,
         fingerprint=fingerprint_of(samples),
         counts=report.counts,
         address=output.stem if STORE_NAME.fullmatch(output.stem) else "",
@@ -149,15 +151,21 @@ def prepare(
     return report
 
 
-def _refuse_fewer_than_one(option: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{option}: expected 1 or more, found {value}. Correct the number.")
+def lasting(recordings: Settings) -> Settings:
+    """Return what is kept of the settings of own recordings beside the `prepare` settings."""
+    return {key: recordings[key] for key in LASTING if key in recordings}
+
+
+def _refuse_fewer_than_one(options: Mapping[str, int]) -> None:
+    for option, value in options.items():
+        if value < 1:
+            raise ValueError(f"{option}: expected 1 or more, found {value}. Correct the number.")
 
 
 def _open_reused(path: Path, dataset: Dataset, settings: Settings) -> Store:
     """Open the store whose samples are to be copied; refuse one that was prepared otherwise."""
     store = Store(path)
-    layout = load_layout(dataset.layout)
+    layout = dataset.skeleton()
     for key, expected, found in (
         ("settings", json.loads(json.dumps(settings)), store.attributes["settings"]),
         ("layout", layout.name, store.layout.name),

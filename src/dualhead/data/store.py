@@ -23,7 +23,7 @@ import numpy as np
 
 from dualhead.arrays import Array, Columns, Integers, Parts
 from dualhead.files import replacing
-from dualhead.hdf5 import Span, check_seal_around, open_hdf5, seal_around
+from dualhead.hdf5 import Span, check_seal_around, is_hdf5, open_hdf5, seal_around
 from dualhead.layout import LayoutError, SkeletonLayout, load_layout
 from dualhead.locks import exclusive
 from dualhead.params import Settings
@@ -476,6 +476,12 @@ def _open(path: Path) -> Iterator[h5py.File]:
     """Open a store for reading, after comparing all but its rows with its seal."""
     if not path.is_file():
         raise ValueError(f"{path}: no such store. Make it with `dualhead prepare --output {path}`.")
+    if not is_hdf5(path):
+        raise ValueError(
+            f"{path}: expected a store, found another file. If it holds recordings, prepare it "
+            "first (`dualhead prepare`), or give it to `dualhead predict`; a store that looks like "
+            "this is damaged: prepare it again."
+        )
     is_sealed = check_seal_around(path, WHAT, REMEDY)
     with open_hdf5(path, WHAT, REMEDY) as file:
         if "schema" not in file.attrs:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dualhead.arrays import Columns
-from dualhead.data.datasets import DATASETS
+from dualhead.data.datasets import configured
 from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
 from dualhead.data.leakage import content_digest, copies, copies_text, equal_digests, refuse_shared
 from dualhead.data.listing import (
@@ -59,7 +59,9 @@ class Inspected(NamedTuple):
     dropped: tuple[Dropped, ...]  # bodies left out, or the whole recording if it is damaged
 
 
-def verify(kind: str, raw: Sequence[Path], settings: Settings) -> str:
+def verify(
+    kind: str, raw: Sequence[Path], settings: Settings, recordings: Settings | None = None
+) -> str:
     """Prepare every recording without keeping it, and return the passport of a raw dataset.
 
     Archives, counts, frames, bodies, people and cameras, what is left out and why, and recordings
@@ -70,13 +72,14 @@ def verify(kind: str, raw: Sequence[Path], settings: Settings) -> str:
         kind: a key of `DATASETS`.
         raw: archives, read in place, or folders.
         settings: the `prepare` section; a recording that cannot be prepared by it is damaged.
+        recordings: what is said of own recordings.
 
     Raises:
         ValueError: if the dataset is not complete, a recording is damaged or cut short, or training
             and test share what the protocol keeps apart.
     """
-    dataset = DATASETS[kind]
-    samples, left_out = list_dataset(kind, raw)
+    dataset = configured(kind, raw, recordings or {})
+    samples, left_out = list_dataset(dataset, raw)
     meta = columns_of(dataset, samples, None)
     check_counts(dataset, raw, meta, partial=False)
     refuse_shared(dataset, meta, shown(raw))

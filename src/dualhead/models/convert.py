@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -114,7 +114,14 @@ def _norm(theirs: str, ours: str, tensors: Tensors, own: slice) -> Named:
 
 
 def convert_weights(
-    source: Path, output: Path, *, model: str, layout: str, num_classes: int
+    source: Path,
+    output: Path,
+    *,
+    model: str,
+    layout: str,
+    num_classes: int,
+    class_names: Sequence[str] = (),
+    preparation: Settings | None = None,
 ) -> None:
     """Turn published weights into a checkpoint; the network's settings are read off their shapes.
 
@@ -124,6 +131,9 @@ def convert_weights(
         model: `dualhead` or `ms_g3d`.
         layout: skeleton layout that the weights were trained on.
         num_classes: number of classes that they tell apart.
+        class_names: one for each class; none if they are not known.
+        preparation: `prepare` settings of the recordings they were trained on, apart from the number
+            of bodies, which the weights show; None if they are not known.
 
     Raises:
         ValueError: if the file is no such state dict; names that are missing, unexpected or misshapen are listed.
@@ -144,9 +154,9 @@ def convert_weights(
         output,
         config=_config(settings, num_bodies),
         layout=skeleton,
-        class_names=(),
+        class_names=class_names,
         num_classes=num_classes,
-        preparation=None,
+        preparation=preparation and preparation | {"max_bodies": num_bodies},
         selections={"last": {"epoch": 0, "model": network.state_dict()}},
         training={"source": source.name},
     )

@@ -49,6 +49,20 @@ def check_store(store: Store, config: Settings, num_classes: int | None = None) 
             f"{store.num_classes}; give the store that it was trained on"
         )
     refuse_overlap(store, config["split"])
+    _refuse_unlabelled(store, config["split"])
+
+
+def _refuse_unlabelled(store: Store, split: str) -> None:
+    """Refuse a split with samples of no class, or without any because all are of no class."""
+    used = np.concatenate(store.split(split))
+    unknown = int((store.labels[used] < 0).sum()) if len(used) else int((store.labels < 0).sum())
+    if unknown:
+        of = f"of split {split}" if len(used) else "there, so that split is empty"
+        raise ValueError(
+            f"{store.path}: {unknown} of {len(used) or len(store)} samples {of}, have no label; "
+            "training and evaluation need one: name their classes (labels.csv) and prepare them "
+            "again, or use `dualhead predict`"
+        )
 
 
 def check_network(content: Settings, store: Store, checkpoint: Path) -> None:

@@ -1,66 +1,382 @@
-"""Each recording's five likeliest classes, as a CSV file."""
+"""Predictions of trained networks: for stores, for raw recordings, for windows, and as frames come in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import nn
 
-from dualhead.data.store import Store
-from dualhead.files import write_csv
-from dualhead.models.checkpoint import load, load_checkpoint
+from dualhead.data.store import Record, Store, write_store
+from dualhead.files import digest_of, replacing, write_csv, write_record
+from dualhead.hdf5 import is_hdf5
+from dualhead.layout import SkeletonLayout
+from dualhead.models.checkpoint import layout_of, load, load_checkpoint
+from dualhead.params import Settings
 from dualhead.runs.batches import load_split
 from dualhead.runs.evaluate import score_split
-from dualhead.runs.inference import choose_device, use_cpu
+from dualhead.runs.inference import choose_device
+from dualhead.runs.metrics import accuracies
 from dualhead.runs.partition import check_network
+from dualhead.runs.recordings import (
+    Piece,
+    Source,
+    Windows,
+    follow,
+    growing_lines,
+    header_for,
+    labels_of,
+    lines_of,
+    prepared_store,
+    source_for,
+)
+from dualhead.runs.scores import Selection, measure, write_scores
+
+Array = npt.NDArray[np.float32]
 
 HEADER = ("name", "label", "predicted", "class_name", "probability", "top5")
+WINDOW_HEADER = ("name", "first_frame", "last_frame", *HEADER[1:])
+SEGMENT_HEADER = ("name", "first_frame", "last_frame", "predicted", "class_name", "probability")
 BATCH_SIZE = 16
+BEST = 5
+
+
+class Network(NamedTuple):
+    """A trained network with what it has to know of its recordings."""
+
+    path: Path
+    content: Settings
+    model: nn.Module
+
+
+class Answer(NamedTuple):
+    """The scores of one recording, or of one window of it."""
+
+    piece: Piece
+    scores: Array  # (classes,), softmax
+
+
+class Ensemble(NamedTuple):
+    """Networks that answer together: the mean of their fused softmax scores (Sec. 3.7)."""
+
+    networks: tuple[Network, ...]
+    layout: SkeletonLayout
+    class_names: tuple[str, ...]  # empty if no checkpoint knows them
+    num_classes: int
+    device: torch.device
+
+    def source(self, recordings: Settings, windows: Windows) -> Source:
+        """Return how raw recordings become what these networks take.
+
+        Raises:
+            ValueError: if the checkpoint does not say how its recordings were prepared.
+        """
+        first = self.networks[0]
+        if first.content["preparation"] is None:
+            raise ValueError(
+                f"{first.path}: it does not say how its recordings were prepared; give a store that "
+                "`dualhead prepare` made in the same way, or convert its weights anew"
+            )
+        return source_for(self.layout, first.content["preparation"], recordings, windows)
+
+
+class Output(NamedTuple):
+    """Where answers go, and how."""
+
+    path: Path | None  # None: standard output
+    is_json: bool  # JSON lines in place of CSV
+
+
+def load_ensemble(checkpoints: Sequence[Path], device: str) -> Ensemble:
+    """Load checkpoints whose scores are to be averaged.
+
+    Raises:
+        ValueError: if they differ in layout, bodies, classes or preparation of their recordings.
+    """
+    where = choose_device(device)
+    contents = [load_checkpoint(path) for path in checkpoints]
+    layouts = [layout_of(one, path) for one, path in zip(contents, checkpoints, strict=True)]
+    facts = [
+        {
+            "layout": layout.to_mapping(),
+            "number of classes": one["num_classes"],
+            "number of bodies": one["config"]["max_bodies"],
+            "preparation": one["preparation"],
+        }
+        for one, layout in zip(contents, layouts, strict=True)
+    ]
+    for path, own in zip(checkpoints, facts, strict=True):
+        differing = [key for key, value in own.items() if value != facts[0][key]]
+        if differing:
+            raise ValueError(
+                f"{checkpoints[0]} and {path}: their {', '.join(differing)} differ, so they cannot "
+                "answer together; give checkpoints that were trained on one store"
+            )
+    models = [load(path, device=where) for path in checkpoints]
+    networks = map(Network, checkpoints, contents, models)
+    names = next((one["class_names"] for one in contents if one["class_names"]), ())
+    return Ensemble(tuple(networks), layouts[0], tuple(names), contents[0]["num_classes"], where)
 
 
 def predict(
-    checkpoint: Path, store: Path, output: Path, *, device: str, threads: int | None = None
-) -> None:
-    """Score every recording of a store with a checkpoint's last weights; write a CSV.
-
-    Its columns are the sample id, the label if there is one, the best class and its name, its
-    probability (of the fused softmax), and the five best as `class:probability`.
+    checkpoints: Sequence[Path],
+    sources: Sequence[Path],
+    output: Output,
+    *,
+    device: str,
+    recordings: Settings,
+    windows: Windows = Windows(0, 0),  # noqa: B008  # a tuple, which nothing can change
+    split: str = "",
+    segments: Path | None = None,
+    scores: Path | None = None,
+    metrics: Path | None = None,
+) -> str:
+    """Score recordings with the checkpoints' last weights; write what they show.
 
     Args:
-        checkpoint: as `dualhead train` or `dualhead convert-weights` wrote it.
-        store: recordings of any dataset with the same skeleton; labels may be absent (-1).
-        output: the CSV to write.
+        checkpoints: one, or several whose fused softmax scores are averaged.
+        sources: stores, or raw recordings: files, folders, archives.
+        output: where the answers go: recording, label where known, best class by its number from 1,
+            its name and probability, and the five best as `class:probability`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
-        threads: number of torch's threads on the CPU; None leaves torch's own choice.
+        recordings: what is said of raw recordings.
+        windows: how long raw recordings are cut.
+        split: of a store whose test recordings are taken; empty: all recordings.
+        segments: CSV of neighboring windows of one class, merged.
+        scores: score file of the labelled recordings.
+        metrics: JSON of their accuracies.
+
+    Returns:
+        The accuracies in one line, if labels are known; else nothing.
 
     Raises:
-        ValueError: if the store's skeleton, number of bodies or preparation is not the network's.
+        ValueError: for a store whose skeleton, bodies or preparation is not the network's, raw
+            recordings that cannot be read, or scores that are no numbers.
     """
-    use_cpu(threads)
-    where = choose_device(device)
-    content = load_checkpoint(checkpoint)
-    with Store(store) as source:
-        check_network(content, source, checkpoint)
-        split = load_split(source, np.arange(len(source.names)), where)
-        class_names = content["class_names"] or source.class_names
-    heads = score_split(load(checkpoint, device=where), split, content["config"], BATCH_SIZE)
-    labels = split.labels.numpy()
-    scores = heads["fusion"]["softmax"]
-    write_csv(output, HEADER, _rows(split.names, labels, scores, class_names))
+    ensemble = load_ensemble(checkpoints, device)
+    answers: list[Answer] = []
+    stores = [path for path in sources if path.is_file() and is_hdf5(path)]
+    raw = [path for path in sources if path not in stores]
+    if stores and windows.length:
+        raise ValueError(
+            f"{stores[0]}: its recordings are prepared whole; --window cuts raw recordings, so give "
+            "those"
+        )
+    for path in stores:
+        answers += _answer_store(ensemble, path, split)
+    if raw:
+        source = ensemble.source(recordings, windows)
+        with prepared_store(raw, source, ensemble.class_names) as (store, pieces):
+            answers += _answers(ensemble, store, np.arange(len(store)), pieces)
+    names = ensemble.class_names or _names_in(stores, ensemble.num_classes)
+    _write(output, answers, names, windowed=windows.length > 0)
+    if segments:
+        write_csv(segments, SEGMENT_HEADER, _segment_rows(answers, names))
+    return _measure(ensemble, answers, scores, metrics)
 
 
-def _rows(
-    names: Sequence[str],
-    labels: npt.NDArray[np.int64],
-    scores: npt.NDArray[np.float32],
-    class_names: Sequence[str],
+def _names_in(stores: Sequence[Path], num_classes: int) -> tuple[str, ...]:
+    """Return the class names of the first store with as many, for checkpoints that know none."""
+    for path in stores:
+        with Store(path) as store:
+            if store.num_classes == num_classes:
+                return tuple(store.class_names)
+    return ()
+
+
+def _answer_store(ensemble: Ensemble, path: Path, split: str) -> list[Answer]:
+    with Store(path) as store:
+        for network in ensemble.networks:
+            check_network(network.content, store, network.path)
+        positions = store.split(split)[1] if split else np.arange(len(store))
+        known = len(store.class_names) == ensemble.num_classes
+        pieces = [
+            Piece(
+                store.names[i],
+                0,
+                int(store.num_frames[i]) - 1,
+                int(store.labels[i]) if known else -1,
+            )
+            for i in positions.tolist()
+        ]
+        return _answers(ensemble, store, positions, pieces)
+
+
+def _answers(
+    ensemble: Ensemble, store: Store, positions: npt.NDArray[np.int64], pieces: Sequence[Piece]
+) -> list[Answer]:
+    """Return the mean of the networks' scores for some samples of a store.
+
+    Raises:
+        ValueError: if a score is no number, naming the recording.
+    """
+    split = load_split(store, positions, ensemble.device)
+    total = np.zeros((len(pieces), ensemble.num_classes))
+    for network in ensemble.networks:
+        config = network.content["config"]
+        total += score_split(network.model, split, config, BATCH_SIZE)["fusion"]["softmax"]
+    scores = (total / len(ensemble.networks)).astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(wrong):
+        raise ValueError(
+            f"{pieces[wrong[0]].name}: the network's scores of it are no numbers, as those of "
+            f"{len(wrong)} of {len(pieces)} recordings; its weights are damaged or its training "
+            "diverged. Take another checkpoint"
+        )
+    return [*map(Answer, pieces, scores)]
+
+
+def predict_frames(
+    checkpoints: Sequence[Path],
+    frames: Path | None,
+    output: Output,
+    *,
+    device: str,
+    recordings: Settings,
+    windows: Windows,
+    idle: float,
+) -> None:
+    """Answer for windows of frames that come in, a line each, as soon as each window is whole.
+
+    Args:
+        checkpoints: see `predict`.
+        frames: the file that grows; None: standard input.
+        output: where the answers go; each is written when it is known.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        recordings: what is said of the frames.
+        windows: their length and stride.
+        idle: seconds without a new line that end a file.
+    """
+    ensemble = load_ensemble(checkpoints, device)
+    source = ensemble.source(recordings, windows)
+    name = "-" if frames is None else frames.stem
+    lines = lines_of(sys.stdin) if frames is None else growing_lines(frames, idle)
+    with _stream(output) as stream, tempfile.TemporaryDirectory(prefix="dualhead-") as folder:
+        is_first = True
+        for piece, prepared in follow(lines, name, source):
+            path = Path(folder, "window.h5")
+            record = Record("window", -1, {}, prepared.bodies, prepared.num_frames)
+            write_store(path, [record], header=header_for(source, ensemble.class_names), splits={})
+            with Store(path) as store:
+                answers = _answers(ensemble, store, np.arange(1), [piece])
+            text = _text(answers, ensemble.class_names, output, windowed=True)
+            stream.write(text if is_first or output.is_json else text.split("\n", 1)[1])
+            stream.flush()
+            is_first = False
+
+
+@contextmanager
+def _stream(output: Output) -> Iterator[TextIO]:
+    """Open what answers are written to one by one."""
+    with ExitStack() as stack:
+        if output.path is None:
+            yield sys.stdout
+        else:
+            output.path.parent.mkdir(parents=True, exist_ok=True)
+            yield stack.enter_context(output.path.open("w", encoding="utf-8"))
+
+
+def _write(
+    output: Output, answers: Sequence[Answer], class_names: Sequence[str], *, windowed: bool
+) -> None:
+    text = _text(answers, class_names, output, windowed=windowed)
+    if output.path is None:
+        sys.stdout.write(text)
+        return
+    with replacing(output.path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _text(
+    answers: Sequence[Answer], class_names: Sequence[str], output: Output, *, windowed: bool
+) -> str:
+    """Return the answers as CSV with a header, or as JSON lines."""
+    rows = [_row(answer, class_names, windowed=windowed) for answer in answers]
+    if output.is_json:
+        return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(WINDOW_HEADER if windowed else HEADER)
+    writer.writerows(map(_as_csv, rows))
+    return text.getvalue()
+
+
+def _row(answer: Answer, class_names: Sequence[str], *, windowed: bool) -> dict[str, object]:
+    """Return an answer by column; classes are numbered from 1, as the datasets number theirs."""
+    piece, scores = answer
+    best = np.argsort(-scores, kind="stable")[:BEST].tolist()
+    row: dict[str, object] = {"name": piece.name}
+    if windowed:
+        row |= {"first_frame": piece.first, "last_frame": piece.last}
+    return row | {
+        "label": piece.label + 1 if piece.label >= 0 else None,
+        "predicted": best[0] + 1,
+        "class_name": class_names[best[0]] if class_names else "",
+        "probability": round(float(scores[best[0]]), 4),
+        "top5": [{"class": k + 1, "probability": round(float(scores[k]), 4)} for k in best],
+    }
+
+
+def _as_csv(row: Mapping[str, object]) -> list[object]:
+    values = dict(row)
+    top = values.pop("top5")
+    assert isinstance(top, list), "made by _row"
+    values["label"] = "" if values["label"] is None else values["label"]
+    values["probability"] = f"{values['probability']:.4f}"
+    return [*values.values(), " ".join(f"{one['class']}:{one['probability']:.4f}" for one in top)]
+
+
+def _segment_rows(
+    answers: Iterable[Answer], class_names: Sequence[str]
 ) -> Iterator[tuple[object, ...]]:
-    """Yield a row for each sample; class names only where they are as many as the classes."""
-    named = len(class_names) == scores.shape[1]
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
-    for name, label, row, order in zip(names, labels.tolist(), scores, best.tolist(), strict=True):
-        top = " ".join(f"{index}:{row[index]:.4f}" for index in order)
-        shown = class_names[order[0]] if named else ""
-        yield name, label if label >= 0 else "", order[0], shown, f"{row[order[0]]:.4f}", top
+    """Yield neighboring windows of one recording and class as one row, with their mean probability."""
+    for (name, best), group in groupby(
+        answers, key=lambda answer: (answer.piece.name, int(answer.scores.argmax()))
+    ):
+        found = [*group]
+        mean = np.mean([answer.scores[best] for answer in found])
+        shown = class_names[best] if class_names else ""
+        first, last = found[0].piece.first, found[-1].piece.last
+        yield name, first, last, best + 1, shown, f"{mean:.4f}"
+
+
+def _measure(
+    ensemble: Ensemble, answers: Sequence[Answer], scores: Path | None, metrics: Path | None
+) -> str:
+    """Write scores and accuracies of the labelled recordings; return the accuracies in one line."""
+    labels = labels_of([answer.piece for answer in answers])
+    known = np.flatnonzero(labels >= 0)
+    if not len(known):
+        if scores or metrics:
+            raise ValueError(
+                "--scores and --metrics: expected recordings with labels of the network's classes, "
+                "found none; leave these options out, or give a labelled store"
+            )
+        return ""
+    values, labels = np.stack([answers[i].scores for i in known.tolist()]), labels[known]
+    names = [answers[i].piece.name for i in known.tolist()]
+    selections = {"last": Selection(None, {"fusion": {"softmax": values}})}
+    class_names = ensemble.class_names or [f"class {k + 1}" for k in range(ensemble.num_classes)]
+    if scores:
+        write_scores(scores, names, labels, class_names, selections)
+    if metrics:
+        facts: Settings = {"checkpoints": [str(network.path) for network in ensemble.networks]}
+        facts |= {"num_test": len(labels), "num_classes": ensemble.num_classes}
+        files = {scores.name: digest_of(scores)} if scores else {}
+        write_record(metrics, {**facts, **measure(selections, labels)}, files)
+    found = accuracies(values, labels)
+    return (
+        f"top-1 {found['top1']:.2f} %, top-5 {found['top5']:.2f} %, mean over classes "
+        f"{found['mean_class']:.2f} % of {len(labels)} labelled recordings"
+    )

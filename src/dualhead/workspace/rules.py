@@ -164,7 +164,8 @@ def as_options(settings: Mapping[str, object]) -> list[str]:
 def prepare_options(store: Settings) -> list[str]:
     """Return the options of `dualhead prepare` for one store of the grid."""
     settings = {key: value for key, value in store["prepare"].items() if key != "recipe"}
-    return as_options(settings) + ["--partial"] * store["partial"]
+    said = as_options(store.get("recordings", {}))
+    return as_options(settings) + ["--partial"] * store["partial"] + said
 
 
 def missing_data(stores: Mapping[str, Settings]) -> str:

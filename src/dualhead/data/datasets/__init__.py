@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from dualhead.data.datasets.base import Dataset
 from dualhead.data.datasets.kinetics import KINETICS
 from dualhead.data.datasets.ntu import NTU60, NTU120
 from dualhead.data.datasets.nw_ucla import NW_UCLA
+from dualhead.data.datasets.skeletons import SKELETONS
 from dualhead.data.datasets.synthetic import SYNTHETIC
+from dualhead.params import Settings
 
 DATASETS: Mapping[str, Dataset] = {
     dataset.kind: dataset
@@ -18,6 +21,29 @@ DATASETS: Mapping[str, Dataset] = {
         KINETICS,
         NW_UCLA,
         SYNTHETIC,
+        SKELETONS,
     )
 }
 """The one list of datasets: command line, settings checks and stores go by it."""
+
+
+def configured(kind: str, raw: Sequence[Path], recordings: Settings) -> Dataset:
+    """Return a dataset as it is for some raw files.
+
+    Args:
+        kind: a key of `DATASETS`.
+        raw: folders and archives.
+        recordings: what is said of own recordings; see `recordings` of a dataset in params.yaml.
+
+    Raises:
+        ValueError: for settings of own recordings with a published dataset.
+    """
+    dataset = DATASETS[kind]
+    if dataset.configure is not None:
+        return dataset.configure(raw, recordings)
+    if recordings:
+        raise ValueError(
+            f"{kind}: expected nothing to be said of its recordings, which are as published; found "
+            f"{', '.join(recordings)}. These go with the dataset `skeletons`."
+        )
+    return dataset

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dualhead.arrays import Array, Columns, Parts
+from dualhead.data.archives import RawFile
+from dualhead.layout import SkeletonLayout, load_layout
 from dualhead.params import Settings
 
 
@@ -21,6 +23,7 @@ class RawSample(NamedTuple):
     source: Path  # the file itself, or the archive that holds it
     member: str | None  # its name inside the archive
     size: int  # bytes
+    parts: tuple[RawFile, ...] = ()  # files of a recording that has one for each frame
 
 
 class Dropped(NamedTuple):
@@ -70,7 +73,7 @@ class Dataset:
 
     Attributes:
         kind: name of the dataset on the command line and in `datasets` of a params.yaml.
-        layout: name of its skeleton layout, or the path of a layout file.
+        layout: its skeleton layout, the layout's name, or the path of a layout file.
         class_names: one for each class, in the order of the labels.
         padding: `loop` or `zero`, what follows a recording's last frame.
         units: unit of the coordinates after preparation.
@@ -88,10 +91,12 @@ class Dataset:
         example: name of a recording as the dataset spells it.
         source: what the recordings are if they are not the dataset's own files; empty otherwise.
         read_class_names: reads the class names from raw files; `class_names` are then placeholders.
+        configure: returns the dataset that raw files are by the settings `recordings`, where layout
+            and preparation are not the same for all of this kind.
     """
 
     kind: str
-    layout: str
+    layout: str | SkeletonLayout
     class_names: tuple[str, ...]
     padding: str
     units: str
@@ -106,3 +111,8 @@ class Dataset:
     example: str = ""
     source: str = ""
     read_class_names: Callable[[Sequence[Path]], tuple[str, ...]] | None = None
+    configure: Callable[[Sequence[Path], Settings], Dataset] | None = None
+
+    def skeleton(self) -> SkeletonLayout:
+        """Return the skeleton layout."""
+        return load_layout(self.layout) if isinstance(self.layout, str) else self.layout

@@ -21,6 +21,8 @@ METERS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
 """Units of three coordinates, in meters."""
 PICTURE_UNITS = ("pixel", "fraction")
 UNITS = (*METERS, *PICTURE_UNITS)
+NOBODY = (0, 3)
+"""Shape of the joints of a body where there is none."""
 LONGEST = 1_000_000
 """Frames of a recording; more are a damaged number."""
 SHOWN = 60
@@ -139,10 +141,10 @@ def by_frame(frames: Mapping[int, Sequence[Floats]], name: str) -> Floats:
     Frame numbers are used as they are, as the authors do with Kinetics: a recording that counts
     from 1 begins with an empty frame. One that begins later loses the frames before its first.
     """
-    shapes = {person.shape for persons in frames.values() for person in persons}
+    shapes = {person.shape for persons in frames.values() for person in persons} or {NOBODY}
     if not frames or len(shapes) != 1:
         expected = "persons in its frames, all with as many joints"
-        raise damaged(name, expected, "none" if not shapes else f"shapes {sorted(shapes)}")
+        raise damaged(name, expected, f"shapes {sorted(shapes)}" if frames else "no frame")
     first, last = min(frames), max(frames)
     first = first if first > 1 else 0
     if first < 0 or last - first >= LONGEST:
@@ -158,19 +160,12 @@ def by_frame(frames: Mapping[int, Sequence[Floats]], name: str) -> Floats:
 def by_body(
     frames: Sequence[Sequence[tuple[str, Floats]]], name: str
 ) -> tuple[Floats, tuple[str, ...]]:
-    """Return bodies (V, C) of each frame in slots by ID, (T, M, V, C), and the slots' IDs.
-
-    The body that is seen in most frames comes first.
-    """
-    shapes = {body.shape for bodies in frames for _, body in bodies}
-    if len(shapes) != 1:
-        found = "no body at all" if not shapes else f"shapes {sorted(shapes)}"
+    """Return bodies (V, C) of each frame in slots by ID, (T, M, V, C), and the slots' IDs."""
+    shapes = {body.shape for bodies in frames for _, body in bodies} or {NOBODY}
+    if not frames or len(shapes) != 1:
+        found = f"shapes {sorted(shapes)}" if frames else "no frame"
         raise damaged(name, "bodies, all with as many joints", found)
-    counts: dict[str, int] = {}
-    for bodies in frames:
-        for body, _ in bodies:
-            counts[body] = counts.get(body, 0) + 1
-    ids = sorted(counts, key=lambda body: -counts[body])
+    ids = sorted({body for bodies in frames for body, _ in bodies})
     joints = np.zeros((len(frames), len(ids), *shapes.pop()))
     for frame, bodies in enumerate(frames):
         for body, positions in bodies:

@@ -57,7 +57,7 @@ def _read_azure(content: Content) -> Motion:
             ]
         )
     joints, ids = by_body(frames, content.name)
-    layout = _layout(joints.shape[2], content.name)
+    layout = _layout(joints.shape[2], content.name) if ids else None
     return Motion(joints, False, layout, unit="mm", ids=ids, is_upside_down=True)
 
 
@@ -92,8 +92,9 @@ def _read_kinect(content: Content) -> Motion:
         frames.append(bodies)
     joints, ids = by_body(frames, content.name)
     if names:
-        return Motion(joints, False, layout_named(names), names=tuple(names), ids=ids)
-    return Motion(joints, False, _layout(joints.shape[2], content.name), unit="m", ids=ids)
+        return Motion(joints, False, layout_named(names), tuple(names), "m", ids=ids)
+    layout = _layout(joints.shape[2], content.name) if ids else None
+    return Motion(joints, False, layout, unit="m", ids=ids)
 
 
 def _joints(given: Json, name: str) -> tuple[list[str], Floats]:

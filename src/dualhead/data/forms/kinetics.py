@@ -34,7 +34,8 @@ def _fits(content: Content) -> bool:
 
 def _read(content: Content) -> Motion:
     frames = {}
-    for frame in map(keys_of, _frames(content.document)):
+    is_list = isinstance(content.document, list)  # a line a frame, in order
+    for number, frame in enumerate(map(keys_of, _frames(content.document))):
         persons = []
         for person in map(keys_of, (frame.get("skeleton") or [])[:PERSONS]):
             if "score" not in person or "pose" not in person:
@@ -42,7 +43,8 @@ def _read(content: Content) -> Motion:
             pose = numbers(person["pose"], (-1, 2), content.name, "x and y of each joint")
             score = numbers(person["score"], (len(pose), 1), content.name, "a score of each joint")
             persons.append(np.concatenate([pose, score], axis=1))
-        frames[as_frame(frame.get("frame_index"), content.name)] = persons
+        index = number if is_list else as_frame(frame.get("frame_index"), content.name)
+        frames[index] = persons
     joints = by_frame(frames, content.name)
     layout = one_layout(joints.shape[2], in_picture=True)
     return Motion(joints, True, layout, unit="fraction")

@@ -32,9 +32,11 @@ def _fits(content: Content) -> bool:
 
 def _read(content: Content) -> Motion:
     frames = {}
+    is_list = isinstance(content.document, list)  # a line a frame, in order
     for number, frame in enumerate(map(keys_of, _frames(content.document))):
         persons = [_person(keys_of(one), content.name) for one in frame.get("instances") or ()]
-        frames[as_frame(frame.get("frame_id", number), content.name)] = persons
+        index = number if is_list else as_frame(frame.get("frame_id", number), content.name)
+        frames[index] = persons
     joints = by_frame(frames, content.name)
     return Motion(joints, True, one_layout(joints.shape[2], in_picture=True))
 

@@ -39,8 +39,7 @@ def _frames(content: Content) -> Iterator[tuple[int, Json]]:
         for name, raw in content.parts:
             yield as_frame(name.removesuffix(SUFFIX), name), parse_json(decode(raw))
     elif isinstance(content.document, list):
-        for number, frame in enumerate(content.document):
-            yield as_frame(keys_of(frame).get("frame", number), content.name), frame
+        yield from enumerate(content.document)
     else:
         yield 0, content.document
 

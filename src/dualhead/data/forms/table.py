@@ -63,13 +63,15 @@ def _is_number(word: str) -> bool:
 
 
 def _fits(content: Content) -> bool:
-    if content.document is not None or not content.text.strip():
+    if content.document is not None or content.parts or not content.text.strip():
         return False
     table = read_table("\n".join(content.text.splitlines()[:3]))
     width = len(table.header) or len(table.rows[0])
     if table.header:
         return _is_long(table.header) or len(_columns(table.header)) > 1
-    return width > 5 and all(_is_number(word) for row in table.rows for word in row)
+    return (
+        width > 5 and width % 3 == 0 and all(_is_number(word) for row in table.rows for word in row)
+    )
 
 
 def _is_long(header: Sequence[str]) -> bool:
