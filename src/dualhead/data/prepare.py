@@ -144,11 +144,15 @@ def prepare(
         outcomes = _watched(in_parallel(function, tasks, workers), len(tasks), kind, report)
         records = _fresh_records(outcomes, left_out, dropped, report)
         if old is not None:
-            merged = heapq.merge(records, _old_records(old, report), key=lambda record: record.name)
-            records = merged
+            records = _merged(records, _old_records(old, report))
         write_store(output, records, header=header, splits=dataset.splits)
     report.seconds = time.perf_counter() - begin
     return report
+
+
+def _merged(fresh: Iterator[Record], old: Iterator[Record]) -> Iterator[Record]:
+    """Yield the records of both by name."""
+    yield from heapq.merge(fresh, old, key=lambda record: record.name)
 
 
 def lasting(recordings: Settings) -> Settings:
