@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 RULES := Snakefile $(wildcard workflow/rules/*.smk)
 CODE := src tests $(wildcard benchmarks)
 
-.PHONY: install demo test test-slurm lint format bench clean
+.PHONY: install demo test test-slurm lint format bench torture clean
 
 install: .venv/installed
 
@@ -52,6 +52,10 @@ format: install
 
 bench: install
 	python -m benchmarks
+
+# Kills, damage and mistakes, seeded: minutes. Hours: make torture OPTIONS=--full; see docs/reliability.md.
+torture: install
+	python -m tests.torture $(OPTIONS)
 
 clean:
 	rm -rf demo/data demo/results demo/reports demo/.snakemake

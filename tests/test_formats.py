@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from dualhead import checks, params
+from dualhead.files import write_json
 from dualhead.formats import check_metrics, read_grid, read_published, read_run
 from dualhead.grid import resolve
+from dualhead.workspace.grids import frozen_path
 from tests.builders.mutations import mutate_values
 
 WORKSPACES = (
@@ -112,3 +114,12 @@ def test_metrics_of_another_form_are_one_line(tmp_path, changes, message):
 def test_a_run_measures_more_than_an_ensemble(tmp_path):
     with pytest.raises(ValueError, match="the setting 'parameters' is missing"):
         check_metrics(RESULT, tmp_path / "metrics.json", of_run=True)
+
+
+def test_a_frozen_grid_is_the_one_its_file_is_named_after(root, tmp_path):
+    grid = resolve(checks.load(root / "demo/params.yaml"))
+    path = frozen_path(grid, tmp_path)
+    write_json(path, grid)
+    assert read_grid(path)["seeds"] == grid["seeds"]
+    write_json(path, {**grid, "protocol": "authors"})
+    assert f": expected the grid {path.stem}, found" in refusal(read_grid, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,7 @@ from dualhead.defaults import (
     WEIGHTS,
     Fields,
 )
-from dualhead.params import MODALITY_NAMES, Settings, locate
+from dualhead.params import MODALITY_NAMES, Settings, address, locate
 from dualhead.reading import Located, read_json
 from dualhead.schema import (
     FLAG,
@@ -215,6 +216,8 @@ RUN_RESULT: Final[Fields] = {
     "git": Field(TEXT),
     "versions": Field(table_of(TEXT, keys=TEXT)),
 }
+ADDRESS: Final = re.compile(r"[0-9a-f]{8}")
+"""What names a frozen grid's file."""
 GRID_REMEDY: Final = (
     "the next `snakemake` that has something to do writes a workspace's results/grid.json anew"
 )
@@ -232,9 +235,17 @@ def read_grid(path: Path) -> Settings:
     try:
         _check(record(GRID), Located(grid, str(path)))
         _check_addresses(grid, path)
+        _check_name(grid, path)
     except ValueError as error:
         raise ValueError(f"{error}; is it a grid? {GRID_REMEDY}") from None
     return grid
+
+
+def _check_name(grid: Settings, path: Path) -> None:
+    """Refuse a run's frozen grid that is not the one its file is named after."""
+    stated, found = path.stem, address(grid)
+    if ADDRESS.fullmatch(stated) and stated != found:
+        raise ValueError(f"{path}: expected the grid {stated}, found {found}")
 
 
 def _check_addresses(grid: Settings, path: Path) -> None:

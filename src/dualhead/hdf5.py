@@ -8,6 +8,7 @@ own, ends in the SHA-256 of everything but those rows; HDF5 passes over it.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ SEAL = "\nSHA-256 of the bytes before this line without {start:016d} to {stop:01
 SEAL_PATTERN = re.compile(r"\nSHA-256 of .* without (\d{16}) to (\d{16}): ")
 SEAL_LENGTH = len(SEAL.format(start=0, stop=0, digest="0" * 64))
 PIECE = 1 << 22  # bytes
+ERROR_NUMBER = re.compile(r"errno = (\d+)")
+"""In HDF5's messages."""
 
 
 class Span(NamedTuple):
@@ -53,6 +56,24 @@ def open_hdf5(path: Path, what: str, remedy: str) -> Iterator[h5py.File]:
         raise _refusal(path, what, remedy, error) from error
     except (OSError, RuntimeError, LookupError, TypeError, MemoryError, ArithmeticError) as error:
         raise _refusal(path, what, remedy, error) from error
+
+
+@contextmanager
+def create_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open a file for writing, without a lock.
+
+    Raises:
+        OSError: in one line with the path and the system's reason, where HDF5 tells of a disk in many.
+    """
+    try:
+        with h5py.File(path, "w", locking=False) as file:
+            yield file
+    except (OSError, RuntimeError) as error:
+        number = ERROR_NUMBER.search(str(error))
+        if number is None:
+            raise
+        reason = os.strerror(int(number[1]))
+        raise OSError(int(number[1]), reason, str(path)) from error
 
 
 def _refusal(path: Path, what: str, remedy: str, error: Exception) -> ValueError:

@@ -1,9 +1,11 @@
 """The store: what is written comes back, padded exactly, in bounded memory, whole or not at all."""
 
+import errno
 import fcntl
 import json
 import subprocess
 import sys
+import textwrap
 import time
 import tracemalloc
 
@@ -16,6 +18,7 @@ from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.hdf5 import SEAL_LENGTH
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from tests.builders.edits import edited_store, make_older
+from tests.builders.workspaces import ROOT
 
 SHAPE = (25, 3)
 SPLITS = {"xsub": lambda meta: (meta["subject"] % 2).astype(np.int8)}
@@ -477,3 +480,22 @@ def test_the_store_is_much_smaller_than_padded_arrays(tmp_path):
     write_store(path, samples, header=header(), splits=SPLITS)
     padded = len(samples) * 3 * 300 * 25 * 2 * 4
     assert path.stat().st_size < padded / 4.5
+
+
+@pytest.mark.parametrize("room", [0, 3000, 9000])
+def test_a_full_disk_is_one_line_that_names_the_store(tmp_path, room):
+    code = """
+        import resource, sys
+        from pathlib import Path
+        from tests.builders.tiny import write_tiny_store
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+        try:
+            write_tiny_store(Path(sys.argv[1]))
+        except OSError as error:
+            print(error.errno, error.filename, error.strerror)
+    """
+    path = tmp_path / "s.h5"
+    command = [sys.executable, "-c", textwrap.dedent(code), str(path), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.stdout, done.stderr) == (f"{errno.EFBIG} {path} File too large\n", "")
+    assert [*tmp_path.iterdir()] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, NamedTuple
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then lengths of name and extra field
+PIECE = 1 << 20  # bytes
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 LOCKED = 1  # bit of a zip member's flags
 ZIP_STARTS = (b"PK\3\4", b"PK\5\6")
@@ -28,7 +30,7 @@ OTHER_ARCHIVES = {
 """Beginnings of archives that are not read here."""
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 DAMAGED = (
-    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, struct.error),
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, struct.error, gzip.BadGzipFile),
     *(RuntimeError, UnicodeDecodeError, OverflowError),  # of names and sizes that are none
 )
 """Errors of Python's readers of archives."""
@@ -81,6 +83,7 @@ def list_files(path: Path, *suffixes: str) -> list[RawFile]:
     elif is_tar(path):
         with _archive(path), tarfile.open(path) as tar:
             found = [RawFile(path, item.name, item.size) for item in tar if item.isfile()]
+            _read_to_end(tar)
     elif is_zip(path):
         found = _zip_members(path, suffixes)
     else:
@@ -172,6 +175,13 @@ def archives_in(raw: Sequence[Path]) -> list[RawFile]:
     ]
 
 
+def _read_to_end(tar: tarfile.TarFile) -> None:
+    """Let gzip compare its checksum, which stands behind all that tar looks at."""
+    assert tar.fileobj is not None, "a closed tar"
+    while tar.fileobj.read(PIECE):
+        pass
+
+
 def is_tar(path: Path) -> bool:
     """Return whether `path` is named as a tar archive."""
     return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
@@ -187,7 +197,7 @@ def _archive(path: Path) -> Iterator[None]:
     except DAMAGED as error:
         raise ValueError(
             f"{path}: expected a whole archive, found {path.stat().st_size:,} bytes that are none "
-            f"({error}); the download was cut short or damaged. Download it again."
+            f"({' '.join(str(error).split())}); the download was cut short or damaged. Download it again."
         ) from error
 
 

@@ -22,8 +22,15 @@ import h5py
 import numpy as np
 
 from dualhead.arrays import Array, Columns, Integers, Parts
-from dualhead.files import replacing
-from dualhead.hdf5 import Span, check_seal_around, is_hdf5, open_hdf5, seal_around
+from dualhead.files import naming, replacing
+from dualhead.hdf5 import (
+    Span,
+    check_seal_around,
+    create_hdf5,
+    is_hdf5,
+    open_hdf5,
+    seal_around,
+)
 from dualhead.layout import LayoutError, SkeletonLayout, load_layout
 from dualhead.locks import exclusive
 from dualhead.params import Settings
@@ -128,7 +135,7 @@ def write_store(
     path.parent.mkdir(parents=True, exist_ok=True)
     with _spool(path) as rows, replacing(path) as temporary:
         table = _append(records, rows, header)
-        with h5py.File(temporary, "w", locking=False) as file:
+        with create_hdf5(temporary) as file:
             _write_attributes(file, header)
             _write_index(file, table, splits)
             _write_rows(file, rows, table.rows, header.layout)
@@ -149,7 +156,7 @@ def _spool(path: Path) -> Iterator[BinaryIO]:
     """Open the file beside `path` that collects rows; its lock keeps a second writer out."""
     spool = path.with_name(f".{path.name}.rows")
     refusal = f"{path}: another process is writing it. Wait for it or end it."
-    with exclusive(spool, refusal), spool.open("w+b") as rows:
+    with naming(path, spool), exclusive(spool, refusal), spool.open("w+b") as rows:
         try:
             yield rows
         finally:

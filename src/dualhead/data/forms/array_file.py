@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,11 @@ from dualhead.layout import SkeletonLayout
 
 NPY, NPZ = b"\x93NUMPY", b"PK\3\4"
 EXPECTED = "numbers of shape (frames, joints, coordinates) or (bodies, frames, joints, coordinates)"
+DAMAGES = (
+    *(ValueError, EOFError, OSError, KeyError, MemoryError, OverflowError, NotImplementedError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What NumPy and zip raise for a damaged file."""
 
 
 def _fits(content: Content) -> bool:
@@ -56,7 +63,7 @@ def _load(content: Content) -> tuple[npt.NDArray[np.generic], float, tuple[str, 
         if isinstance(loaded, np.ndarray):
             return loaded, 0.0, ()
         found = {name: loaded[name] for name in loaded.files}
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         raise damaged(content.name, "arrays of plain numbers", error) from error
     arrays = {name: one for name, one in found.items() if one.ndim in (3, 4)}
     if len(arrays) != 1:

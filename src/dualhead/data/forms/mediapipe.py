@@ -48,7 +48,7 @@ def _read(content: Content) -> Motion:
         raise damaged(content.name, f"`{PICTURE[0]}` in its frames", "none")
     columns = ("x", "y", "z") if world else ("x", "y", "visibility")
     people = {
-        number: [_pose(pose, columns, content.name) for pose in _poses(keys_of(frame).get(key))]
+        number: [_pose(pose, columns, content.name) for pose in _poses(frame, key, content.name)]
         for number, frame in enumerate(frames)
     }
     joints = by_frame(people, content.name)
@@ -58,12 +58,15 @@ def _read(content: Content) -> Motion:
     return Motion(joints, True, picture_layout(layout), unit="fraction")
 
 
-def _poses(found: Json) -> list[Json]:
+def _poses(frame: Json, key: str, name: str) -> list[Json]:
     """Return the poses of a frame: none, one, or a list of them."""
+    found = keys_of(frame).get(key)
     if isinstance(found, dict):
         found = found.get("landmark", [])
     if not found:
         return []
+    if not isinstance(found, list):
+        raise damaged(name, f"a list of landmarks as `{key}`", found)
     return found if isinstance(found[0], list) else [found]
 
 

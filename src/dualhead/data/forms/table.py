@@ -20,6 +20,7 @@ from dualhead.data.forms.base import (
     joint_name,
     layout_named,
 )
+from dualhead.data.forms.yolo import is_yolo
 from dualhead.layout import SkeletonLayout
 
 AXES = {"x": 0, "y": 1, "z": 2}
@@ -44,14 +45,22 @@ def read_table(text: str) -> Table:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else ""
     mark = next((mark for mark in ";\t," if mark in first), None)
-    rows = (
-        [line.split() for line in lines] if mark is None else [*csv.reader(lines, delimiter=mark)]
-    )
+    rows = _split(lines, mark)
     if mark != ",":
         rows = [[re.sub(r"^(-?\d+),(\d+)", r"\1.\2", word.strip()) for word in row] for row in rows]
     has_header = bool(rows) and not any(_is_number(word) for word in rows[0])
     header = [word.strip().lower() for word in rows[0]] if has_header else []
     return Table(header, rows[1:] if has_header else rows)
+
+
+def _split(lines: Sequence[str], mark: str | None) -> list[list[str]]:
+    """Return the words of each line; one that CSV cannot be, such as with a giant field, is cut at each mark."""
+    if mark is None:
+        return [line.split() for line in lines]
+    try:
+        return [*csv.reader(lines, delimiter=mark)]
+    except csv.Error:
+        return [line.split(mark) for line in lines]
 
 
 def _is_number(word: str) -> bool:
@@ -64,6 +73,8 @@ def _is_number(word: str) -> bool:
 
 def _fits(content: Content) -> bool:
     if content.document is not None or content.parts or not content.text.strip():
+        return False
+    if is_yolo(content.text):
         return False
     table = read_table("\n".join(content.text.splitlines()[:3]))
     width = len(table.header) or len(table.rows[0])
@@ -80,8 +91,9 @@ def _is_long(header: Sequence[str]) -> bool:
 
 def _read(content: Content) -> Motion:
     table = read_table(content.text)
-    if not table.rows or any(len(row) != len(table.rows[0]) for row in table.rows):
-        found = sorted({len(row) for row in table.rows})
+    lengths = {len(row) for row in (table.header, *table.rows) if row}
+    if not table.rows or len(lengths) != 1:
+        found = sorted(lengths)
         raise damaged(content.name, "rows with as many fields each", f"{found}")
     if not table.header:
         return _read_plain(table, content.name)

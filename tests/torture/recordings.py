@@ -1,0 +1,129 @@
+"""Damaged recordings, for each reader of a dataset and each form, and damaged archives of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dualhead import checks
+from dualhead.data.datasets import DATASETS
+from dualhead.data.datasets.base import Prepared, RawSample
+from dualhead.data.forms import FORMS, tell
+from dualhead.data.forms.base import content_of
+from dualhead.data.store import Store
+from tests.builders import nw_ucla
+from tests.builders.forms import EXAMPLES
+from tests.builders.mutations import mutate_values
+from tests.torture.verdicts import Attempt, Outcome, Target, Verdict, damage, refusal, same
+
+VALUES_TOO = 3  # of so many cases of JSON, one has changed values in place of damaged bytes
+NAMES = {"ntu60": "S001C001P001R001A001", "kinetics": "clip", "nw_ucla": "a01_s01_e00_v01"}
+FORM_OF = {"ntu60": "ntu"}
+
+
+def damaged_recording(content: bytes, seed: int) -> bytes:
+    """Return damaged bytes of a recording, or one whose values are others."""
+    if content[:1] in b"{[" and seed % VALUES_TOO == 0:
+        document = json.loads(content.splitlines()[0])
+        changed = mutate_values({"all": document}, random.Random(seed))
+        return json.dumps(next(iter(changed.values()), None)).encode()
+    return damage(content, seed)
+
+
+def dataset_reader(kind: str, folder: Path) -> Attempt:
+    """Prepare one recording of a dataset, as the workers of `dualhead prepare` do."""
+    dataset, name = DATASETS[kind], NAMES[kind]
+    content = EXAMPLES[FORM_OF.get(kind, kind)]
+    settings = checks.defaults()["prepare"] | dict(dataset.prepare)
+    sample = RawSample(name, 0, {}, folder / name, None, len(content))
+    plain = dataset.prepare_sample(content, sample, settings)
+
+    def attempt(seed: int) -> Verdict:
+        try:
+            found = dataset.prepare_sample(damaged_recording(content, seed), sample, settings)
+        except ValueError as error:
+            return refusal(error, name)
+        return _sound(found, plain)
+
+    return attempt
+
+
+def _sound(found: Prepared, plain: Prepared) -> Verdict:
+    """Judge a recording that was accepted: no text tells a digit from another, but it must be one."""
+    if same(list(found.bodies), list(plain.bodies)) and found.num_frames == plain.num_frames:
+        return Verdict(Outcome.SAME)
+    for body in found.bodies:
+        if not np.isfinite(body).all() or (
+            len(body) and body.shape[1:] != plain.bodies[0].shape[1:]
+        ):
+            return Verdict(Outcome.ACCEPTED, f"a body of shape {body.shape}, or not finite")
+    return Verdict(Outcome.OTHER)
+
+
+def form_reader(name: str, folder: Path) -> Attempt:
+    """Tell the form of a file and read it."""
+    content = EXAMPLES[name]
+    plain = tell(content_of(content, name))
+    assert plain is FORMS[name], f"{plain.name} in place of {name}"
+    expected = plain.read(content_of(content, name))
+
+    def attempt(seed: int) -> Verdict:
+        named = f"recording-{seed}"
+        try:
+            told = content_of(damaged_recording(content, seed), named)
+            found = tell(told).read(told)
+        except ValueError as error:
+            return refusal(error, named)
+        if same(found.joints, expected.joints):
+            return Verdict(Outcome.SAME)
+        if found.joints.ndim != 4 or not np.isfinite(found.joints).all():
+            return Verdict(Outcome.ACCEPTED, f"joints of {found.joints.shape}, or not finite")
+        return Verdict(Outcome.OTHER)
+
+    return attempt
+
+
+def archive_reader(pack: Callable[[Path], Path], folder: Path) -> Attempt:
+    """Prepare a damaged archive of NW-UCLA: its checksums let no recording be another."""
+    archive = pack(nw_ucla.write_raw(folder / "all_sqe"))
+    content = archive.read_bytes()
+    nw_ucla.prepare_part(archive, folder)
+    plain = _bodies(folder / "store.h5")
+
+    def attempt(seed: int) -> Verdict:
+        path = folder / f"{os.getpid()}-{seed}-{archive.name}"
+        path.write_bytes(damage(content, seed))
+        try:
+            nw_ucla.prepare_part(path, folder, output=folder / "damaged.h5")
+            found = _bodies(folder / "damaged.h5")
+        except ValueError as error:
+            return refusal(error, "damaged.h5" if "damaged.h5" in str(error) else path.name)
+        finally:
+            path.unlink()
+        others = [name for name in found if not same(found[name], plain.get(name, found[name]))]
+        if others:
+            return Verdict(Outcome.ACCEPTED, f"{others[0]} holds other joints")
+        return Verdict(Outcome.SAME if found.keys() == plain.keys() else Outcome.REFUSED, "told")
+
+    return attempt
+
+
+def _bodies(path: Path) -> dict[str, list[np.ndarray]]:
+    with Store(path) as store:
+        return {
+            name: [np.array(it) for it in store.bodies(at)] for at, name in enumerate(store.names)
+        }
+
+
+TARGETS: dict[str, Target] = {
+    **{f"recordings of {kind}": partial(dataset_reader, kind) for kind in NAMES},
+    **{f"form {name}": partial(form_reader, name) for name in EXAMPLES},
+    "zip of recordings": partial(archive_reader, nw_ucla.zipped),
+    "tar of recordings": partial(archive_reader, nw_ucla.tarred),
+}

@@ -1,0 +1,283 @@
+"""The stages of a run as processes of their own, each in a fresh folder, with a network that trains in a second."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dualhead.cli.main import main
+from dualhead.files import digest_of, read_record, write_json
+from dualhead.grid import resolve
+from dualhead.models.checkpoint import load_checkpoint
+from dualhead.params import dump
+from dualhead.runs.scores import REMEDY, read_selections
+from tests.builders import fake_results
+from tests.builders.readers import READERS
+from tests.builders.tiny import tiny_networks
+
+SECONDS = 120.0
+"""Longest time of a stage; all take a second or two."""
+EPOCHS = 8
+TIMES = ("train_seconds", "train_samples_per_second", "peak_memory_mb", "files", "digest")
+"""What two trainings of the same bits do not share in their metrics."""
+LEFT = (".partial", ".rows", ".lock", "state.pt")
+"""Ends of the names that a killed process may leave; the next one removes them."""
+
+
+class Child:
+    """A forked process that runs one `dualhead` command in a session of its own."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, before: Callable[[], object] = int
+    ) -> None:
+        self.log = log
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.process = os.fork()
+        if not self.process:
+            _become(command, log, before)
+        self.code: int | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether the process ended within that time."""
+        end = time.monotonic() + seconds
+        while self.code is None and time.monotonic() < end:
+            process, status = os.waitpid(self.process, os.WNOHANG)
+            if process:
+                self.code = os.waitstatus_to_exitcode(status)
+            else:
+                time.sleep(0.002)
+        return self.code is not None
+
+    def kill(self) -> None:
+        """Kill the process itself; those that it began are to end by themselves."""
+        os.kill(self.process, signal.SIGKILL)
+        self.wait(SECONDS)
+
+    def end_all(self) -> None:
+        """Kill all that is left of the session."""
+        for process in alive(self.process):
+            os.kill(process, signal.SIGKILL)
+        self.wait(SECONDS)
+
+    @property
+    def text(self) -> str:
+        """What it printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+def _become(command: Sequence[str], log: Path, before: Callable[[], object]) -> None:
+    """Run the command and end this process; nothing of the parent's is cleaned up here."""
+    code = 70
+    try:
+        os.setsid()
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", 0), write_through=True)
+        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0), write_through=True)
+        before()
+        with tiny_networks():
+            code = main(list(command))
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:
+        if error := sys.exception():  # that nobody caught
+            traceback.print_exception(error)
+        os._exit(code)
+
+
+def alive(session: int) -> list[int]:
+    """Return the processes of a session that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # ended meanwhile
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_for_none(session: int, seconds: float = 20.0) -> list[int]:
+    """Return which processes of a session are still there after some time."""
+    end = time.monotonic() + seconds
+    while (left := alive(session)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left
+
+
+@dataclass
+class Stage:
+    """One command, what it is given, what it makes, and how long it takes undisturbed.
+
+    Attributes:
+        command: returns its words, for the folder that it works in.
+        inputs: folder with what it is given, copied for each case.
+        makes: names of its outputs.
+        expected: what they hold after an undisturbed run.
+        seconds: that one took.
+        size: bytes of the largest output.
+    """
+
+    command: Callable[[Path], list[str]]
+    inputs: Path
+    makes: tuple[str, ...]
+    expected: dict[str, object] = field(default_factory=dict)
+    seconds: float = 0.0
+    size: int = 0
+
+    def folder(self, parent: Path) -> Path:
+        """Return a fresh folder with the inputs, named as they are."""
+        folder = Path(tempfile.mkdtemp(dir=parent)) / "work"
+        shutil.copytree(self.inputs, folder, symlinks=True)
+        return folder
+
+    def start(self, folder: Path, before: Callable[[], object] = int) -> Child:
+        """Begin the command in a folder."""
+        return Child(self.command(folder), folder.with_name("log.txt"), before)
+
+    def measure(self, parent: Path) -> Stage:
+        """Run it undisturbed; keep what it makes and how long it takes."""
+        folder = self.folder(parent)
+        begin = time.monotonic()
+        child = self.start(folder)
+        assert child.wait(SECONDS) and child.code == 0, child.text
+        self.seconds = time.monotonic() - begin
+        self.expected = self.contents(folder)
+        self.size = max((folder / name).stat().st_size for name in self.makes)
+        assert set(self.expected) == set(self.makes), sorted(self.expected)
+        return self
+
+    def contents(self, folder: Path) -> dict[str, object]:
+        """Return what each output that is there holds; raise ValueError for one that is not whole."""
+        found = {name: folder / name for name in self.makes if (folder / name).exists()}
+        return {name: content_of(path) for name, path in found.items()}
+
+    def left_over(self, folder: Path) -> list[str]:
+        """Return the names of files that are neither inputs nor outputs."""
+        given = {path.relative_to(self.inputs) for path in self.inputs.rglob("*")}
+        given |= {Path(name) for name in self.makes}
+        given |= {parent for path in list(given) for parent in path.parents}
+        names = (path.relative_to(folder) for path in folder.rglob("*"))
+        return sorted(str(name) for name in names if name not in given)
+
+
+def content_of(path: Path) -> object:
+    """Return what a result holds but for the times it took; ValueError if it is not whole."""
+    if path.name == "metrics.json":
+        record = read_record(path, REMEDY)
+        return {key: value for key, value in record.items() if key not in TIMES}
+    if path.name == "checkpoint.pt":
+        content = load_checkpoint(path)
+        return {key: content[key] for key in ("config", "selections", "class_names")}
+    if path.name == "history.csv":
+        return [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+    if path.name == "scores.h5":
+        read_selections(path)
+    elif path.name in READERS:
+        return READERS[path.name](path)
+    return digest_of(path)
+
+
+def _prepare(base: Path) -> Stage:
+    inputs = base / "prepare"
+    synthesize = [
+        "synthesize",
+        "--output",
+        str(inputs / "raw"),
+        "--classes",
+        "3",
+        "--subjects",
+        "4",
+    ]
+    assert main([*synthesize, "--cameras", "2", "--repetitions", "1", "--frames", "12", "20"]) == 0
+
+    def command(folder: Path) -> list[str]:
+        words = ["prepare", "--dataset", "synthetic", "--raw", str(folder / "raw")]
+        return [*words, "--output", str(folder / "store.h5"), "--workers", "2"]
+
+    return Stage(command, inputs, ("store.h5", "store.dropped.csv"))
+
+
+def _train(base: Path, store: Path) -> Stage:
+    settings = next(iter(resolve(fake_results.synthetic_params())["runs"].values()))
+    settings["input"] |= {"num_frames": 12}
+    settings["train"] |= {"epochs": EPOCHS, "batch_size": 4, "forward_batch_size": 4, "passes": 1}
+    settings["train"] |= {"milestones": [4], "learning_rate": 0.05, "warmup_epochs": 0}
+    inputs = base / "train"
+    inputs.mkdir()
+    (inputs / "config.yaml").write_text(dump(settings))
+    shutil.copy(store, inputs / "store.h5")
+
+    def command(folder: Path) -> list[str]:
+        words = ["train", "--config", str(folder / "config.yaml"), "--store"]
+        words += [str(folder / "store.h5"), "--output", str(folder / "checkpoint.pt")]
+        return [*words, "--device", "cpu", "--threads", "1"]
+
+    return Stage(command, inputs, ("checkpoint.pt", "history.csv"))
+
+
+OUTPUTS = ("scores.h5", "metrics.json", "classes.csv")
+
+
+def _words(folder: Path) -> list[str]:
+    options = ("--scores", "--metrics", "--classes")
+    pairs = zip(options, OUTPUTS, strict=True)
+    return [word for option, name in pairs for word in (option, str(folder / name))]
+
+
+def _evaluate(base: Path, trained: Path) -> Stage:
+    inputs = base / "evaluate"
+    shutil.copytree(trained, inputs)
+
+    def command(folder: Path) -> list[str]:
+        words = ["evaluate", "--checkpoint", str(folder / "checkpoint.pt"), "--device", "cpu"]
+        words += ["--threads", "1", "--store", str(folder / "store.h5")]
+        return [*words, *_words(folder)]
+
+    return Stage(command, inputs, OUTPUTS)
+
+
+def _ensemble(base: Path) -> Stage:
+    fake = fake_results.build(
+        base / "fake", fake_results.synthetic_params(), num_test=24, classes=3
+    )
+    inputs = base / "ensemble"
+    shutil.copytree(fake.results / "runs", inputs / "runs")
+    write_json(inputs / "grid.json", fake.grid)
+    name = next(iter(fake.grid["ensembles"]))
+
+    def command(folder: Path) -> list[str]:
+        words = ["ensemble", "--grid", str(folder / "grid.json"), "--ensemble", name]
+        return [*words, "--runs", str(folder / "runs"), *_words(folder)]
+
+    return Stage(command, inputs, OUTPUTS)
+
+
+def build_stages(base: Path) -> dict[str, Stage]:
+    """Build prepare, train, evaluate and ensemble below a folder, each measured."""
+    base.mkdir(parents=True, exist_ok=True)
+    prepare = _prepare(base).measure(base)
+    train = _train(base, _finish(prepare, base) / "store.h5").measure(base)
+    evaluate = _evaluate(base, _finish(train, base)).measure(base)
+    ensemble = _ensemble(base).measure(base)
+    return {"prepare": prepare, "train": train, "evaluate": evaluate, "ensemble": ensemble}
+
+
+def _finish(stage: Stage, base: Path) -> Path:
+    """Return a folder in which a stage has been run."""
+    folder = stage.folder(base)
+    child = stage.start(folder)
+    assert child.wait(SECONDS) and child.code == 0, child.text
+    return folder

@@ -1,0 +1,122 @@
+"""The whole workflow, killed or with its clocks wrong; its `dualhead` writes what it was told as its results."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from dualhead.files import digest_of
+from tests.builders.workspaces import Workspace, copy_workspace, make_workspace
+from tests.torture.stages import wait_for_none
+from tests.torture.verdicts import Attempt, Outcome, Target, Verdict
+
+SECONDS = 300
+COMMAND = ("snakemake", "--cores", "2", "reproduce_tables")
+PLACES = ("results/store", "results/runs", "results/ensembles", "results/tables", "results/figures")
+SETTLED = 3.0
+"""Seconds after which a finished job is known to Snakemake."""
+HOUR = 3600.0
+_FINISHED: dict[Path, tuple[Workspace, float]] = {}
+
+
+def finished_in(parent: Path) -> tuple[Workspace, float]:
+    """Return a workspace in which all has been made, and how long that took."""
+    if parent not in _FINISHED:
+        workspace = make_workspace(parent / "finished-workspace")
+        begin = time.monotonic()
+        workspace.snakemake("reproduce_tables")
+        _FINISHED[parent] = workspace, time.monotonic() - begin
+    return _FINISHED[parent]
+
+
+def digests(workspace: Workspace) -> dict[str, str]:
+    """Return the digest of each result."""
+    paths = [path for name in PLACES for path in (workspace.folder / name).rglob("*")]
+    files = [*(path for path in paths if path.is_file()), workspace.folder / "reports/report.pdf"]
+    return {
+        str(path.relative_to(workspace.folder)): digest_of(path) for path in files if path.exists()
+    }
+
+
+def settled(workspace: Workspace, now: float) -> dict[Path, int]:
+    """Return the time of each checkpoint and score file that had been there for a while."""
+    found = [*workspace.folder.glob("results/runs/*/*/*/*/checkpoint.pt")]
+    found += workspace.folder.glob("results/runs/*/*/*/*/scores.h5")
+    times = {path: path.stat() for path in found}
+    return {path: it.st_mtime_ns for path, it in times.items() if it.st_mtime < now - SETTLED}
+
+
+def killed(folder: Path) -> Attempt:
+    """Kill Snakemake, alone or with all its jobs, at a random moment; then run it again."""
+    plain, seconds = finished_in(folder.parent)
+    expected = digests(plain)
+
+    def attempt(seed: int) -> Verdict:
+        rng = random.Random(seed)
+        workspace = make_workspace(folder / f"{seed}")
+        process = subprocess.Popen(
+            COMMAND,
+            cwd=workspace.folder,
+            env=workspace.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(rng.uniform(0, 1.05 * seconds))
+        before = settled(workspace, time.time())
+        (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
+        process.wait()
+        if left := wait_for_none(process.pid, 60):
+            return Verdict(Outcome.HANG, f"processes {left} are left")
+        found = _again(workspace, expected)
+        if lost := [str(path) for path, at in before.items() if path.stat().st_mtime_ns != at]:
+            return Verdict(Outcome.LOST, f"made twice: {lost}")
+        return found
+
+    return attempt
+
+
+def _again(workspace: Workspace, expected: dict[str, str]) -> Verdict:
+    """Run the workflow to its end and compare all results."""
+    try:
+        done = workspace.run(*COMMAND, timeout=SECONDS)
+    except subprocess.TimeoutExpired as error:
+        return Verdict(Outcome.HANG, str(error))
+    if done.returncode:
+        return Verdict(Outcome.TRACEBACK, done.stderr)
+    found = digests(workspace)
+    other = [name for name in expected if found.get(name) != expected[name]]
+    other += sorted(set(found) - set(expected))
+    return Verdict(Outcome.ACCEPTED if other else Outcome.SAME, f"differ: {other}")
+
+
+def clocks(folder: Path) -> Attempt:
+    """Date all results at random, lose or damage one product, and run again: just that is made anew."""
+    plain, _ = finished_in(folder.parent)
+    expected = digests(plain)
+
+    def attempt(seed: int) -> Verdict:
+        rng = random.Random(seed)
+        workspace = copy_workspace(plain, folder / f"{seed}")
+        for name in ("results", "reports"):
+            for path in sorted((workspace.folder / name).rglob("*")):
+                os.utime(path, (time.time() + rng.uniform(-HOUR, HOUR),) * 2)
+        kept = settled(workspace, time.time() + 2 * HOUR)
+        products = [*workspace.folder.glob("results/tables/*.csv")]
+        products += workspace.folder.glob("results/figures/*.*")
+        product = rng.choice(sorted(products))
+        rng.choice((Path.unlink, lambda path: path.write_text("damaged")))(product)
+        inodes = {path: path.stat().st_ino for path in kept}
+        found = _again(workspace, expected)
+        if any(path.stat().st_ino != inode for path, inode in inodes.items()):
+            return Verdict(Outcome.LOST, "runs were made twice")
+        return found
+
+    return attempt
+
+
+TARGETS: dict[str, Target] = {"kills of snakemake": killed, "clocks and damaged tables": clocks}
