@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import dualhead.data.datasets  # noqa: F401  first: forms and datasets import each other
 from dualhead.data.archives import list_files
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import content_of
