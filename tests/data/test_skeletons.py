@@ -340,3 +340,24 @@ def test_a_dataset_is_configured_by_its_first_readable_recording(tmp_path, rng):
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY cut")
     np.save(tmp_path / "b.npy", rng.normal(0, 0.3, (2, 20, 3)))
     assert configure([tmp_path], {"unit": "m"}).skeleton().name == "kinect20"
+
+
+def test_an_unlabelled_clip_of_kinetics_is_stored_with_label_minus_1(shared, tmp_path):
+    raw = shared / "cases/recordings/k19-unlabelled/raw"
+    assert prepare(raw, tmp_path / "s.h5", "--partial", dataset="kinetics") == 0
+    with Store(tmp_path / "s.h5") as store:
+        assert (store.labels.tolist(), store.splits["val"].tolist()) == ([-1], [-1])
+
+
+def test_real_clips_of_kinetics_are_the_same_as_own_recordings(shared, tmp_path):
+    raw = shared / "data/kinetics"
+    clips = [path for path in sorted(raw.rglob("*.json")) if not path.stem.endswith("_label")][:3]
+    assert prepare(raw, tmp_path / "k.h5", "--partial", dataset="kinetics") == 0
+    with Store(tmp_path / "k.h5") as store:
+        clips = [path for path in clips if path.stem in store]
+        expected = {path.stem: store.padded(path.stem, 300) for path in clips}
+    assert expected
+    for path in clips:
+        assert prepare(path, tmp_path / "own.h5") == 0
+        with Store(tmp_path / "own.h5") as store:
+            assert np.array_equal(store.padded(store.names[0], 300), expected[path.stem])
