@@ -1,5 +1,8 @@
 """Recordings in the forms that people reported: each read to the right values, or named for what it is."""
 
+import json
+import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,8 @@ NTU, KINETICS, NW_UCLA = "ntu60", "kinetics", "nw_ucla"
 
 READ = [  # kind, folder, names kept, words that the command or its CSV says
     (NTU, "a04-others/raw/S001C001P001R001A009.skeleton", [f"{A}009"], ()),
+    (NTU, "a04-others/raw/NTU60_CS.npz", ["test_000000", "train_000000", "train_000001"], ()),
+    (NTU, "a04-others/raw/ntu60_3danno.pkl", [f"{A}001", "S001C001P003R001A002"], ()),
     (NTU, "a07-damagedmember/raw/ntu.zip", None, ("A002", "ntu.zip", "damaged in its archive")),
     (KINETICS, "k01-own/raw", ["v000", "v001", "v002", "v003"], ()),
     (KINETICS, "k02-pixels/raw", ["v1", "v2"], ("v1,all,outside_picture", "pixels?")),
@@ -60,6 +65,7 @@ REFUSED = [  # kind, folder, words of the one line
     (NTU, "a04-others/raw/s.tar.xz", ("xz", "Unpack it")),
     (NTU, "a04-others/raw/skeletons.7z", ("7-Zip", "Unpack it")),
     (NTU, "a04-others/raw/skeletons.rar", ("RAR", "Unpack it")),
+    (NTU, "a04-others/raw/train_data_joint.npy", ("expected train_label.pkl beside it",)),
     (NTU, "a08-cutzip/raw/ntu.zip", ("expected a whole archive",)),
     (KINETICS, "k04-body25/raw", ("expected 18 joints", "found 25")),
     (KINETICS, "k05-coco17/raw", ("expected 18 joints", "found 17")),
@@ -162,14 +168,12 @@ def test_odd_recordings_are_counted_in_the_store_and_said_once(tmp_path, rng, ca
         assert said.count(f"\n{reason}: 1 noted; the first: {A}") == 1
 
 
+READERS = ("text", "zip", "clip", "labels", "json", "pkl", "npz", "npy")
 MUTANTS = 60  # of each file in the suite; `python -m tests.data.test_cases_of_recordings 10000` tries more
 
 
 def readable(tmp_path, rng) -> dict[str, tuple[Path, bytes]]:
     """Return a kind and a file of each reader, with its content."""
-    import json
-    import zipfile
-
     someone = rng.normal((0, 0, 3), 0.4, size=(6, 25, 3)).round(4)
     clip = {"pose": rng.random(36).round(3).tolist(), "score": rng.random(18).round(3).tolist()}
     clip = {"data": [{"frame_index": 1, "skeleton": [clip]}], "label": "x", "label_index": 0}
@@ -185,7 +189,18 @@ def readable(tmp_path, rng) -> dict[str, tuple[Path, bytes]]:
     (tmp_path / "z").mkdir()
     with zipfile.ZipFile(tmp_path / "z" / "n.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(tmp_path / "n" / f"{A}001.skeleton", f"{A}001.skeleton")
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    entry = {"frame_dir": f"{A}001", "label": 0, "keypoint": someone[None].astype(np.float16)}
+    (arrays / "n.pkl").write_bytes(pickle.dumps({"annotations": [entry], "split": {}}))
+    x, y = np.zeros((1, 4, 150), np.float32), np.eye(1, 60)
+    np.savez(arrays / "NTU60_CS.npz", x_train=x + 1, y_train=y, x_test=x, y_test=y)
+    np.save(arrays / "val_data_joint.npy", someone.T[None, ..., None].transpose(0, 1, 3, 2, 4))
+    (arrays / "val_label.pkl").write_bytes(pickle.dumps(([f"{A}001.skeleton"], [0])))
     return {
+        "pkl": (NTU, arrays / "n.pkl"),
+        "npz": (NTU, arrays / "NTU60_CS.npz"),
+        "npy": (NTU, arrays / "val_data_joint.npy"),
         "text": (NTU, tmp_path / "n" / f"{A}001.skeleton"),
         "zip": (NTU, tmp_path / "z" / "n.zip"),
         "clip": (KINETICS, tmp_path / "k" / "kinetics_val" / "v1.json"),
@@ -196,15 +211,20 @@ def readable(tmp_path, rng) -> dict[str, tuple[Path, bytes]]:
 
 def try_mutants(which, count, folder, seed=0):
     """Prepare damaged copies; anything but a store or a ValueError of one line raises."""
-    from dualhead.cli.data import _settings_of
     from dualhead.data.prepare import prepare as prepare_dataset
 
     kind, path = readable(folder, np.random.default_rng(seed))[which]
     raw = folder / "k" if kind == KINETICS else path
+    normalize = {KINETICS: "none", NW_UCLA: "first_frame"}.get(kind, "rotate")
     for index, (what, content) in enumerate(mutants(path.read_bytes(), count, seed)):
         path.write_bytes(content)
         output = folder / "out.h5"
-        options = {"settings": _settings_of(kind, {}), "partial": True, "reuse": None, "workers": 1}
+        options = {
+            "settings": {"denoise": "energy", "normalize": normalize, "max_bodies": 2},
+            "partial": True,
+            "reuse": None,
+            "workers": 1,
+        }
         try:
             prepare_dataset(kind, [raw], output, dropped=folder / "d.csv", **options)
         except ValueError as error:
@@ -212,7 +232,7 @@ def try_mutants(which, count, folder, seed=0):
             assert len(str(error)) < 1500, (what, index)
 
 
-@pytest.mark.parametrize("which", ["text", "zip", "clip", "labels", "json"])
+@pytest.mark.parametrize("which", READERS)
 def test_damage_ends_in_a_store_or_in_one_line(tmp_path, which):
     try_mutants(which, MUTANTS, tmp_path)
 
@@ -221,7 +241,7 @@ if __name__ == "__main__":
     import sys
     import tempfile
 
-    for name in ("text", "zip", "clip", "labels", "json"):
+    for name in READERS:
         with tempfile.TemporaryDirectory() as place:
             try_mutants(name, int(sys.argv[1]), Path(place), seed=1)
         print(f"{name}: {sys.argv[1]} damaged copies, no traceback")

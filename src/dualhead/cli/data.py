@@ -111,7 +111,7 @@ def _prepare(options: argparse.Namespace) -> None:
     print(f"{options.output}: {report}")
     for line in report.findings():
         print(line, file=sys.stderr)
-    if report.findings():
+    if report.dropped_samples or report.noted:
         print(f"Each of them is in {dropped}.", file=sys.stderr)
 
 

@@ -16,6 +16,7 @@ from dualhead.data.datasets import DATASETS
 from dualhead.data.datasets.base import Dataset, Dropped, RawSample
 from dualhead.data.forms import tell
 from dualhead.data.forms.base import content_of
+from dualhead.data.prepared_arrays import as_held
 from dualhead.data.store import Store
 
 TOLD = 5  # files of each path whose form is told where there is no recording
@@ -159,7 +160,7 @@ def fingerprint(kind: str, raw: Sequence[Path]) -> str:
     It is made of names, classes and sizes, so it costs a listing; a change that keeps every size is
     not seen.
     """
-    return fingerprint_of(list_dataset(DATASETS[kind], raw)[0])
+    return fingerprint_of(list_dataset(as_held(DATASETS[kind], raw), raw)[0])
 
 
 def fingerprint_of(samples: Iterable[RawSample]) -> str:

@@ -26,9 +26,14 @@ from dualhead.data.archives import (
     zip_entries,
 )
 from dualhead.data.datasets.base import Dropped, OtherData, Prepared, RawSample
+from dualhead.data.prepared_arrays import array_form
+from dualhead.data.prepared_arrays.base import Numbers
 from dualhead.params import Settings
 
 PrepareSample = Callable[[bytes, RawSample, Settings], Prepared]
+
+Entry = ZipEntry | Numbers
+"""Place of a recording in a zip or in arrays."""
 
 CHUNK = 16  # samples a worker takes at once
 CHUNKS_AHEAD = 2  # for each worker: bounds what is in memory
@@ -38,8 +43,8 @@ class Task(NamedTuple):
     """A recording to be prepared, with its place if it lies in a zip."""
 
     sample: RawSample
-    entry: ZipEntry | None
-    parts: tuple[tuple[RawFile, ZipEntry | None], ...] = ()
+    entry: Entry | None
+    parts: tuple[tuple[RawFile, Entry | None], ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -51,20 +56,27 @@ class Outcome(NamedTuple):
 
 @contextmanager
 def opened(samples: Sequence[RawSample]) -> Iterator[list[Task]]:
-    """Yield the samples with their places in zips; tar archives are unpacked meanwhile."""
-    archives = {sample.source for sample in samples if sample.member is not None}
-    entries = {path: zip_entries(path) for path in archives if not is_tar(path)}
+    """Yield the samples with their places in zips and arrays; tar archives are unpacked meanwhile."""
+    archives = {sample.source: sample for sample in samples if sample.member is not None}
+    entries: dict[Path, Mapping[str, Entry]] = {}
+    folders: dict[Path, Path] = {}
     with ExitStack() as stack:
-        folders = {}
-        for path in archives - entries.keys():
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dualhead-"))
-            folders[path] = Path(folder)
-            unpack(path, folders[path])
+        for path, sample in archives.items():
+            form = array_form(path) if sample.is_array else None
+            if form is None and not is_tar(path):
+                entries[path] = zip_entries(path)
+                continue
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dualhead-")))
+            if form is not None:
+                entries[path] = form.places(path, folder)
+            else:
+                unpack(path, folder)
+                folders[path] = folder
         yield [_task(sample, entries, folders) for sample in samples]
 
 
 def _task(
-    sample: RawSample, entries: Mapping[Path, Mapping[str, ZipEntry]], folders: Mapping[Path, Path]
+    sample: RawSample, entries: Mapping[Path, Mapping[str, Entry]], folders: Mapping[Path, Path]
 ) -> Task:
     if sample.parts:
         parts = tuple(_place(file, entries, folders) for file in sample.parts)
@@ -74,8 +86,8 @@ def _task(
 
 
 def _place(
-    file: RawFile, entries: Mapping[Path, Mapping[str, ZipEntry]], folders: Mapping[Path, Path]
-) -> tuple[RawFile, ZipEntry | None]:
+    file: RawFile, entries: Mapping[Path, Mapping[str, Entry]], folders: Mapping[Path, Path]
+) -> tuple[RawFile, Entry | None]:
     """Return where a file lies now, and its entry if that is in a zip."""
     if file.member is None:
         return file, None
@@ -99,9 +111,11 @@ def read_task(task: Task) -> bytes:
     return _read_file(task.sample.source, task.sample.member, task.entry)
 
 
-def _read_file(source: Path, member: str | None, entry: ZipEntry | None) -> bytes:
+def _read_file(source: Path, member: str | None, entry: Entry | None) -> bytes:
     if entry is None:
         return source.read_bytes()
+    if isinstance(entry, Numbers):
+        return entry.content()
     with source.open("rb") as archive:
         try:
             return read_entry(archive, entry)

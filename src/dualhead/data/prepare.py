@@ -137,6 +137,7 @@ def prepare(
         partial=not check_counts(dataset, raw, meta, partial=partial) and partial,
         fingerprint=fingerprint_of(samples),
         counts=report.counts,
+        source=dataset.source,
         address=output.stem if STORE_NAME.fullmatch(output.stem) else "",
     )
     with opened(fresh) as tasks:
@@ -176,6 +177,7 @@ def _open_reused(path: Path, dataset: Dataset, settings: Settings) -> Store:
         ("skeleton", layout.to_mapping(), store.layout.to_mapping()),
         ("padding", dataset.padding, store.attributes["padding"]),
         ("units", dataset.units, store.attributes["units"]),
+        ("source", dataset.source, store.attributes.get("source", "")),
     ):
         if found != expected:
             raise ValueError(

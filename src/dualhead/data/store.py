@@ -69,6 +69,7 @@ class Header:
         settings: the prepare settings.
         partial: whether it may lack samples of the dataset.
         fingerprint: of the raw files.
+        source: what the recordings are if others prepared them; empty for the dataset's own files.
         address: of the settings that it is made from, which ends its name; empty outside a workspace.
         counts: returns what was kept, and dropped by reason; called after the last record.
     """
@@ -84,6 +85,7 @@ class Header:
     fingerprint: str
     counts: Callable[[], Mapping[str, object]]
     address: str = ""
+    source: str = ""
 
 
 @dataclass
@@ -210,6 +212,8 @@ def _write_attributes(file: h5py.File, header: Header) -> None:
         address=header.address,
         counts=json.dumps(header.counts(), sort_keys=True),
     )
+    if header.source:
+        file.attrs["source"] = header.source
 
 
 def _write_index(file: h5py.File, table: _Table, splits: Mapping[str, SplitFunction]) -> None:

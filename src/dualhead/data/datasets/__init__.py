@@ -36,8 +36,11 @@ def configured(kind: str, raw: Sequence[Path], recordings: Settings) -> Dataset:
         recordings: what is said of own recordings; see `recordings` of a dataset in params.yaml.
 
     Raises:
-        ValueError: for settings of own recordings with a published dataset.
+        ValueError: for settings of own recordings with a published dataset, or arrays that others
+            prepared which are not of this dataset.
     """
+    from dualhead.data.prepared_arrays import as_held  # it knows the datasets
+
     dataset = DATASETS[kind]
     if dataset.configure is not None:
         return dataset.configure(raw, recordings)
@@ -46,4 +49,4 @@ def configured(kind: str, raw: Sequence[Path], recordings: Settings) -> Dataset:
             f"{kind}: expected nothing to be said of its recordings, which are as published; found "
             f"{', '.join(recordings)}. These go with the dataset `skeletons`."
         )
-    return dataset
+    return as_held(dataset, raw)

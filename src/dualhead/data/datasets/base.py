@@ -24,6 +24,7 @@ class RawSample(NamedTuple):
     member: str | None  # its name inside the archive
     size: int  # bytes
     parts: tuple[RawFile, ...] = ()  # files of a recording that has one for each frame
+    is_array: bool = False  # an array of others, by its member
 
 
 class Dropped(NamedTuple):

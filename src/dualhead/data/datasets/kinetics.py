@@ -120,11 +120,7 @@ def prepare_clip(content: bytes, sample: RawSample, settings: Settings) -> Prepa
     Raises:
         ValueError: for a clip that is not as published, or a setting that needs three coordinates.
     """
-    if settings["normalize"] != "none":
-        raise ValueError(
-            f"{sample.name}: pictures have no depth, so prepare.normalize must be none; "
-            f"found {settings['normalize']}."
-        )
+    _refuse_normalization(sample.name, settings)
     clip = _parse(content, sample.name)
     if clip.get("label_index", sample.label) != sample.label:
         raise ValueError(
@@ -133,10 +129,29 @@ def prepare_clip(content: bytes, sample: RawSample, settings: Settings) -> Prepa
         )
     joints, num_frames, crowd = _read_frames(clip, sample.name)
     dropped = [Dropped(sample.name, "6 and on", "sixth_person", crowd)] if crowd else []
-    joints, notes = _only_seen(joints)
-    dropped += [Dropped(sample.name, WHOLE, *note) for note in notes]
-    prepared = prepare_crowd(joints, sample.name, settings["max_bodies"])
+    prepared = prepare_picture(joints, sample.name, settings)
     return prepared._replace(num_frames=num_frames, dropped=(*dropped, *prepared.dropped))
+
+
+def prepare_picture(joints: Floats, name: str, settings: Settings) -> Prepared:
+    """Note what is odd in persons of pictures, and center them; see `prepare_crowd`.
+
+    Raises:
+        ValueError: for a setting that needs three coordinates.
+    """
+    _refuse_normalization(name, settings)
+    joints, notes = _only_seen(joints)
+    prepared = prepare_crowd(joints, name, settings["max_bodies"])
+    dropped = tuple(Dropped(name, WHOLE, *note) for note in notes)
+    return prepared._replace(dropped=(*dropped, *prepared.dropped))
+
+
+def _refuse_normalization(name: str, settings: Settings) -> None:
+    if settings["normalize"] != "none":
+        raise ValueError(
+            f"{name}: pictures have no depth, so prepare.normalize must be none; "
+            f"found {settings['normalize']}."
+        )
 
 
 def prepare_crowd(joints: Floats, name: str, max_bodies: int) -> Prepared:

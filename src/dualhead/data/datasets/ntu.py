@@ -112,6 +112,38 @@ def list_recordings(raw: Sequence[Path], *, setups: range) -> tuple[list[RawSamp
     Recordings of other setups belong to another dataset, and are passed over.
     """
     found, dropped = list_skeleton_files(raw)
+    return _without_missing(found, dropped, raw, setups)
+
+
+def without_missing(
+    found: Sequence[RawSample], raw: Sequence[Path], dataset: Dataset
+) -> tuple[list[RawSample], list[Dropped]]:
+    """Return recordings that others prepared as `list_recordings` does, with what their names say.
+
+    Raises:
+        ValueError: for a label that is not the one of its recording's name.
+    """
+    named: list[RawSample] = []
+    dropped: list[Dropped] = []
+    for sample in found:
+        meta = parse_name(sample.name)
+        if meta is None:
+            detail = f"{sample.source}: {sample.name} is not named like {EXAMPLE}"
+            dropped.append(Dropped(sample.name, "", "unknown_name", detail))
+        elif meta.pop("action") - 1 != sample.label:
+            raise ValueError(
+                f"{sample.source}: {sample.name}: expected the label of its name; found "
+                f"{sample.label}, counted from 0. Is this another dataset?"
+            )
+        else:
+            named.append(sample._replace(meta=meta))
+    setups = SETUPS[dataset.kind]
+    return _without_missing(named, dropped, raw, setups)
+
+
+def _without_missing(
+    found: Sequence[RawSample], dropped: list[Dropped], raw: Sequence[Path], setups: range
+) -> tuple[list[RawSample], list[Dropped]]:
     missing, source = find_missing_list(raw, setups)
     ours = [sample for sample in found if sample.meta["setup"] in setups]
     dropped += [
@@ -149,7 +181,39 @@ def prepare_bodies(
     recording, removed = _without_infinite(recording)
     removed += _implausible(recording)
     planes, unchosen = DENOISERS[settings["denoise"]](recording, settings["max_bodies"])
-    removed += [*unchosen, *_cancelling(planes)]
+    return _finished(planes, [*removed, *unchosen], name, layout, settings)
+
+
+def prepare_chosen(joints: Array, name: str, settings: Settings) -> Prepared:
+    """Normalize bodies that others chose; `denoise` has nothing to choose.
+
+    Args:
+        joints: (M, T, V, 3) float32, meters, the main body first; 0 where it is not there.
+        name: of the recording.
+        settings: the `prepare` section; bodies beyond `max_bodies` are left out.
+    """
+    num_bodies, num_frames, num_joints, _ = joints.shape
+    slots, frames = np.divmod(np.arange(num_bodies * num_frames), max(num_frames, 1))
+    rows = joints.reshape(num_bodies * num_frames, num_joints, 3).transpose(2, 0, 1)
+    everyone = Recording(num_frames, frames, slots, rows.astype(np.float64), b"", frames)
+    recording, removed = _without_infinite(everyone)
+    removed += _implausible(recording)
+    planes = recording.joints.reshape(3, num_bodies, num_frames, num_joints).astype(np.float32)
+    kept = settings["max_bodies"]
+    removed += [
+        Removed(f"slot {slot}", "beyond_max_bodies", f"{kept} bodies are kept")
+        for slot in range(kept, num_bodies)
+        if planes[:, slot].any()
+    ]
+    present = [slot for slot in range(min(kept, num_bodies)) if planes[:, slot].any()]
+    return _finished(planes[:, present], removed, name, LAYOUTS[LAYOUT], settings)
+
+
+def _finished(
+    planes: Array, removed: list[Removed], name: str, layout: SkeletonLayout, settings: Settings
+) -> Prepared:
+    """Normalize the chosen bodies, (3, M, T, V) in meters, without the frames where nobody is."""
+    removed += _cancelling(planes)
     bodies: list[Array] = [np.moveaxis(body, 0, -1) for body in np.moveaxis(planes, 1, 0)]
     if settings["normalize"] == "rotate":
         bodies = [remove_empty_frames(body) for body in bodies]
@@ -307,6 +371,7 @@ def _dataset(
     )
 
 
+SETUPS = {"ntu60": range(1, 18), "ntu120": range(1, 33)}
 APART = {"xsub": "subject", "xview": "camera", "xset": "setup"}
 EXPECTED = {
     ("ntu60", "xsub"): (40_091, 16_487),
@@ -317,7 +382,7 @@ EXPECTED = {
 NTU60 = _dataset(
     "ntu60",
     60,
-    range(1, 18),
+    SETUPS["ntu60"],
     {
         "xsub": partial(_split, column="subject", training=TRAINING_SUBJECTS_60),
         "xview": partial(_split, column="camera", training=TRAINING_CAMERAS),
@@ -331,7 +396,7 @@ NTU60 = _dataset(
 NTU120 = _dataset(
     "ntu120",
     120,
-    range(1, 33),
+    SETUPS["ntu120"],
     {
         "xsub": partial(_split, column="subject", training=TRAINING_SUBJECTS_120),
         "xset": partial(_split, column="setup", training=TRAINING_SETUPS),

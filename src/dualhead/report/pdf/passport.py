@@ -39,7 +39,7 @@ def passports(grid: Settings, stores: Path) -> list[Settings]:
 
 
 def warnings(found: Sequence[Settings], used: Collection[tuple[str, str]]) -> list[Settings]:
-    """Return the first page's warning of test samples that were trained on, if there are any.
+    """Return the first page's warnings of data that others prepared and of test samples that were trained on.
 
     Args:
         found: passports.
@@ -51,10 +51,21 @@ def warnings(found: Sequence[Settings], used: Collection[tuple[str, str]]) -> li
         for split, text in one["copies"].items()
         if (one["address"], split) in used
     ]
-    if not texts:
-        return []
-    text = "; ".join(texts) + ". The raw files hold them so."
-    return [{"title": "Test samples are in training, under other names.", "text": text}]
+    addresses = {address for address, _ in used}
+    sources = [
+        f"{one['title']}: {one['source']}"
+        for one in found
+        if one["source"] and one["address"] in addresses
+    ]
+    warned = []
+    if sources:
+        text = "; ".join(sources) + ". Its numbers do not compare with those of the raw recordings."
+        warned.append({"title": "The data was prepared by others.", "text": text})
+    if texts:
+        text = "; ".join(texts) + ". The raw files hold them so."
+        title = "Test samples are in training, under other names."
+        warned.append({"title": title, "text": text})
+    return warned
 
 
 def _refuse_other_settings(store: Store, entry: Settings) -> None:
@@ -88,6 +99,7 @@ def _passport(store: Store, address: str, entry: Settings) -> Settings:
             ["Same content twice", _twice(groups, list(told.values()))],
         ],
         "splits": _splits(store),
+        "source": store.attributes.get("source", ""),
         "copies": told,
         "dropped": _dropped(dropped),
     }
@@ -115,6 +127,7 @@ def _facts(store: Store, entry: Settings) -> list[list[str]]:
         ],
         ["Complete", "no, a subset" if attributes["partial"] else _complete(entry)],
         ["Raw data", _raw(entry)],
+        *([["Prepared by others", attributes["source"]]] if "source" in attributes else []),
         ["Fingerprint", str(attributes["fingerprint"])[:16]],
     ]
 
