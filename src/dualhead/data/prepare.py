@@ -144,9 +144,8 @@ def prepare(
         function = bind(prepare_chunk, dataset.prepare_sample, settings)
         outcomes = _watched(in_parallel(function, tasks, workers), len(tasks), kind, report)
         records = _fresh_records(outcomes, left_out, dropped, report)
-        if old is not None:
-            records = _merged(records, _old_records(old, report))
-        write_store(output, records, header=header, splits=dataset.splits)
+        everything = _merged(records, _old_records(old, report)) if old else records
+        write_store(output, everything, header=header, splits=dataset.splits)
     report.seconds = time.perf_counter() - begin
     return report
 
