@@ -286,7 +286,7 @@ METHOD = (
     "All of it is counted and the times are computed, none was measured: operators are recorded on "
     f"tensors without values. A batch has {SAMPLES} samples of {FRAMES} frames, a fifth of them "
     "with two bodies; a row is one body. An eager operator reads each input and writes each output "
-    "once, a generated kernel what its indices reach. Optimizer and augmentation are not in it. "
+    "once, a generated kernel what its indices reach under their masks. Optimizer and augmentation are not in it. "
     "*Bound* is the bytes at the speed of a copy ("
     + ", ".join(f"{gpu.name}: {gpu.bandwidth / 1e12:.1f} TB/s" for gpu in GPUS)
     + "); *expected* adds up, over the kernels, the longer of moving at "

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -22,7 +21,7 @@ from torch._functorch.aot_autograd import make_boxed_func
 from torch._guards import detect_fake_mode
 from torch._inductor import compile_fx, scheduler
 from torch._inductor.codegen.simd import SIMDScheduling
-from torch._inductor.dependencies import MemoryDep
+from torch._inductor.dependencies import MemoryDep, _RecordLoadStoreInner
 from torch._inductor.graph import GraphLowering
 from torch._inductor.utils import get_dtype_size
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -31,6 +30,7 @@ from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
 from benchmarks.fake_gpu import DEVICE, fake_gpu
 from benchmarks.kernels import EagerKernels, Kernel
+from benchmarks.masks import read_shares
 
 CALL = re.compile(
     r"^\s+(?:\w+ = )?(?:(triton_\w+)\.run|extern_kernels\.\w+|torch\.ops\.[\w.]+)\(", re.M
@@ -177,20 +177,38 @@ def _origins(nodes: Sequence[Any]) -> str:
 
 
 def moved_bytes(lowering: GraphLowering, nodes: Sequence[Any]) -> int:
-    """Return what one kernel reads and writes: of each buffer what its indices reach, once.
+    """Return what one kernel reads and writes: of each buffer what its indices reach under their masks, once.
 
     What is made and used up inside is free. Inductor's own count takes whole buffers where slices are read.
     """
     inside = {node.get_name() for node in nodes}
-    touched: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
+    touched: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for node in nodes:
+        shares = _shares(node)
         for kind in ("reads", "writes"):
             for dependence in getattr(node.read_writes, kind):
-                if not _internal(lowering, dependence.name, kind, inside):
-                    by_index = isinstance(dependence, MemoryDep)
-                    index = str(dependence.index) if by_index else "all"
-                    touched[kind, dependence.name][index] = dependence
-    return sum(_reached(lowering, name, found.values()) for (_, name), found in touched.items())
+                name = dependence.name
+                if not _internal(lowering, name, kind, inside):
+                    index = str(dependence.index) if isinstance(dependence, MemoryDep) else "all"
+                    share = shares.get((name, index), 1.0) if kind == "reads" else 1.0
+                    reached = round(share * _elements(lowering, dependence))
+                    known = touched[kind, name]
+                    known[index] = max(reached, known.get(index, 0))
+    return sum(_bytes(lowering, name, found.values()) for (_, name), found in touched.items())
+
+
+def _shares(node: Any) -> dict[tuple[str, str], float]:
+    """Return which share of its points a scheduled node reads, by buffer and index as its dependencies name them."""
+    if not isinstance(node, scheduler.SchedulerNode) or not callable(node._body):
+        return {}
+    shares, ranges = read_shares(node._body, node._sizes)
+    found: dict[tuple[str, str], float] = {}
+    for normalize in (False, True):
+        naming = _RecordLoadStoreInner(ranges, normalize)
+        for (name, index), share in shares.items():
+            key = node.mutation_renames.get(name, name), str(naming.canonicalize(index)[0])
+            found[key] = max(share, found.get(key, 0.0))
+    return found
 
 
 def _internal(lowering: GraphLowering, name: str, kind: str, inside: set[str]) -> bool:
@@ -202,12 +220,14 @@ def _internal(lowering: GraphLowering, name: str, kind: str, inside: set[str]) -
     return kind == "reads" or users <= inside
 
 
-def _reached(lowering: GraphLowering, name: str, dependences: Iterable[Any]) -> int:
-    """Return the bytes of a buffer that some indices reach, at most all of it."""
-    hint = partial(lowering.sizevars.optimization_hint, fallback=0)
-    size = int(hint(lowering.get_numel(name)))
-    reached = sum(
-        int(hint(dependence.get_numel())) if isinstance(dependence, MemoryDep) else size
-        for dependence in dependences
-    )
-    return min(reached, size) * get_dtype_size(lowering.get_dtype(name))
+def _elements(lowering: GraphLowering, dependence: Any) -> int:
+    """Return how many elements an index reaches where nothing is masked; without one, those of the buffer."""
+    by_index = isinstance(dependence, MemoryDep)
+    count = dependence.get_numel() if by_index else lowering.get_numel(dependence.name)
+    return int(lowering.sizevars.optimization_hint(count, fallback=0))
+
+
+def _bytes(lowering: GraphLowering, name: str, reached: Iterable[int]) -> int:
+    """Return the bytes of what several indices reach of a buffer, at most all of it."""
+    size = int(lowering.sizevars.optimization_hint(lowering.get_numel(name), fallback=0))
+    return min(sum(reached), size) * int(get_dtype_size(lowering.get_dtype(name)))

@@ -1,3 +1,4 @@
+import functools
 import itertools
 import json
 import subprocess
@@ -392,6 +393,47 @@ def test_what_a_visit_measures_can_be_tried_on_a_cpu():
     assert len(profile["kernels"]) == 10
     assert profile["total"] >= sum(spent for _, spent, _ in profile["kernels"]) > 0
     json.dumps([found, profile])
+
+
+def test_a_load_counts_where_its_mask_lets_it_read():
+    from benchmarks import masks  # seconds
+    from torch._inductor.virtualized import ops
+    from torch.utils._sympy.functions import FloorDiv, ModularIndexing
+
+    def below(index, bound):
+        known = ops.index_expr(index, torch.int64)
+        return ops.lt(known, ops.index_expr(bound, torch.int64))
+
+    def body(points):
+        row, channel, point = points
+        merged = ModularIndexing(point, 1, 96)
+        everywhere = 96 * row + channel
+        both = ops.and_(below(channel, 64), below(-channel, -47))
+        by_value = ops.gt(ops.load("data", row), ops.constant(0.5, torch.float32))
+        for name, mask, index in (
+            ("slice", below(channel, 16), everywhere),
+            ("both", both, everywhere),
+            ("ends", below(channel, 16), everywhere),
+            ("ends", below(-channel, -79), everywhere),
+            ("row", below(channel, 16), row),
+            ("merged", below(merged, 24), 96 * FloorDiv(point, 96) + merged),
+            ("by value", by_value, everywhere),
+            ("twice", below(channel, 16), everywhere),
+        ):
+            ops.masked(mask, functools.partial(ops.load, name, index), 0.0)
+        ops.load("twice", everywhere)
+
+    shares, _ = masks.read_shares(body, [[10, 96, 960]])
+    assert {name: share for (name, _), share in shares.items()} == {
+        "slice": 16 / 96,
+        "both": 16 / 96,
+        "ends": 32 / 96,
+        "row": 1,  # has a channel at which it is read
+        "merged": 24 / 96,
+        "by value": 1,  # which nobody knows
+        "twice": 1,
+        "data": 1,
+    }
 
 
 def test_without_triton_the_compiled_rows_are_left_out_with_a_remark(tmp_path, monkeypatch):
