@@ -40,6 +40,9 @@ CUT_HEADER = EXAMPLES["numpy"].replace(b"'shape': (", b"'shape': ((")
         ("csv", EXAMPLES["csv"].splitlines()[0] + b"\n1,2,3\n4,5,6", "as many fields each"),
         ("numpy", CUT_HEADER, "arrays of plain numbers"),
         ("mediapipe", b'[{"pose_landmarks": 0.5}]', "a list of landmarks"),
+        ("kinect", b'{"frames": [{"bodies": 0.5}]}', "another shape within"),
+        ("kinetics", b'{"data": [{"skeleton": {"pose": []}}]}', "another shape within"),
+        ("alphapose", b'[{"image_id": Infinity, "keypoints": []}]', "."),
     ],
 )
 def test_what_torture_found_is_one_line(name, content, message):

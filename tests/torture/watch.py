@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -64,6 +65,7 @@ def _serve(targets: Mapping[str, Target], folder: Path, log: Path, there: Connec
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    sys.stdout = sys.stderr = os.fdopen(output, "w", encoding="utf-8")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     attempts: dict[str, Attempt] = {}
     with suppress(EOFError, KeyboardInterrupt):

@@ -255,8 +255,8 @@ def read_entry(archive: BinaryIO, entry: ZipEntry) -> bytes:
     Raises:
         ValueError: if the member is damaged, or packed in another way than zip's usual two.
     """
-    archive.seek(entry.offset)
-    header = archive.read(LOCAL_HEADER.size)
+    archive.seek(max(entry.offset, 0))  # a damaged directory may say any place
+    header = archive.read(LOCAL_HEADER.size) if entry.offset >= 0 else b""
     if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
         raise ValueError("expected a zip member where the archive's directory says; found none")
     _, name, extra = LOCAL_HEADER.unpack(header)

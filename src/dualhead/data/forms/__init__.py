@@ -34,7 +34,7 @@ def tell(content: Content) -> Form:
     Raises:
         ValueError: if it is of none or could be of several; the line lists which.
     """
-    found = [form for form in FORMS.values() if form.fits(content)]
+    found = [form for form in FORMS.values() if form.is_of(content)]
     if len(found) == 1:
         return found[0]
     if found:

@@ -29,6 +29,10 @@ SHOWN = 60
 """Characters of a file that a message quotes."""
 
 
+MISSHAPEN = (TypeError, LookupError, AttributeError, ArithmeticError)
+"""What comes of a number where a document has a list, a list where it has a mapping, and the like."""
+
+
 class Motion(NamedTuple):
     """One recording before its unit, frame rate and joints are made the network's.
 
@@ -63,13 +67,33 @@ class Form:
         name: on the command line.
         text: what writes it, in a few words.
         fits: says of a content whether it is of this form.
-        read: returns the recording; raises ValueError for a damaged one.
+        parse: returns the recording; raises ValueError for a damaged one, or what Python says of a
+            document of another shape: see `MISSHAPEN`.
     """
 
     name: str
     text: str
     fits: Callable[[Content], bool]
-    read: Callable[[Content], Motion]
+    parse: Callable[[Content], Motion]
+
+    def is_of(self, content: Content) -> bool:
+        """Return whether a content is of this form; False for one that has another shape within."""
+        try:
+            return self.fits(content)
+        except MISSHAPEN:
+            return False
+
+    def read(self, content: Content) -> Motion:
+        """Return the recording.
+
+        Raises:
+            ValueError: in one line, for a damaged one.
+        """
+        try:
+            return self.parse(content)
+        except MISSHAPEN as error:
+            expected = f"{self.text}, whole"
+            raise damaged(content.name, expected, f"another shape within ({error})") from error
 
 
 def content_of(raw: bytes, name: str, parts: Sequence[tuple[str, bytes]] = ()) -> Content:
