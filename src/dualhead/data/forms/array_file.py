@@ -17,7 +17,7 @@ NPY, NPZ = b"\x93NUMPY", b"PK\3\4"
 EXPECTED = "numbers of shape (frames, joints, coordinates) or (bodies, frames, joints, coordinates)"
 DAMAGES = (
     *(ValueError, EOFError, OSError, KeyError, MemoryError, OverflowError, NotImplementedError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
 )
 """What NumPy and zip raise for a damaged file."""
 
