@@ -14,8 +14,8 @@ from benchmarks.recordings import paper_settings, prepare_store, write_dataset, 
 from benchmarks.results import Findings, Row, Target
 from benchmarks.scale import Scale
 from benchmarks.timing import Spread, cpu_seconds, say, speedup, take_turns
+from dualhead.data.dataset import Prepared
 from dualhead.data.datasets import DATASETS
-from dualhead.data.datasets.base import Prepared
 
 SECTION = "preparation"
 PASSES = 5  # of ours in one round, which the clock would else be too coarse for

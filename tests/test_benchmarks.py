@@ -26,7 +26,7 @@ from benchmarks.results import Findings, Report, Row, Target
 from benchmarks.timing import Spread
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from dualhead.data.datasets.base import Prepared
+from dualhead.data.dataset import Prepared
 
 MACHINE = {"processor": "one that counts on its fingers"}
 RESULT, TARGET = Spread(3.1, 2.9, 3.3), Target("at least", 3.0)

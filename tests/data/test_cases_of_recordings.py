@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dualhead.cli.main import main
-from dualhead.data.datasets.base import RawSample
+from dualhead.data.dataset import RawSample
 from dualhead.data.datasets.ntu import prepare_ntu_sample
 from dualhead.data.store import Store
 from tests.builders.damage import mutants

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dualhead.cli import main as cli
+from dualhead.data.dataset import Dataset, Prepared, RawSample
 from dualhead.data.datasets import DATASETS
-from dualhead.data.datasets.base import Dataset, Prepared, RawSample
 from dualhead.data.pool import cores
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS, load_layout

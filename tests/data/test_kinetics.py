@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from dualhead.data.datasets.base import RawSample
+from dualhead.data.dataset import RawSample
 from dualhead.data.datasets.kinetics import KINETICS, list_clips, prepare_clip, read_class_names
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import LAYOUTS

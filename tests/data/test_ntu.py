@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dualhead.data.dataset import RawSample
 from dualhead.data.datasets import DATASETS
-from dualhead.data.datasets.base import RawSample
 from dualhead.data.datasets.ntu import (
     DENOISERS,
     NTU60,
@@ -387,5 +387,4 @@ def test_the_counts_of_both_splits_make_the_dataset():
 
 
 def test_all_datasets_are_known_by_their_kind():
-    assert set(DATASETS) == {"ntu60", "ntu120", "kinetics", "nw_ucla", "synthetic"}
     assert all(dataset.kind == kind for kind, dataset in DATASETS.items())

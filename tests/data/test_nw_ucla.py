@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dualhead.data.datasets.base import RawSample
+from dualhead.data.dataset import RawSample
 from dualhead.data.datasets.nw_ucla import NW_UCLA, list_recordings, prepare_recording
 
 SETTINGS = {"denoise": "energy", "normalize": "first_frame", "max_bodies": 1}

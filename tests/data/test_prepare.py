@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from dualhead.data import pool
+from dualhead.data.dataset import Prepared
 from dualhead.data.datasets import DATASETS
-from dualhead.data.datasets.base import Prepared
 from dualhead.data.listing import fingerprint
 from dualhead.data.prepare import prepare
 from dualhead.data.store import Store

@@ -8,12 +8,12 @@ import pytest
 
 from dualhead import checks
 from dualhead.cli.main import main
+from dualhead.data.dataset import RawSample
 from dualhead.data.datasets import configured
-from dualhead.data.datasets.base import RawSample
 from dualhead.data.datasets.ntu import LAYOUT, prepare_ntu_sample
-from dualhead.data.datasets.skeleton_file import read_skeleton
 from dualhead.data.listing import fingerprint
 from dualhead.data.prepare import prepare
+from dualhead.data.skeleton_file import read_skeleton
 from dualhead.data.store import Store
 from tests.data.test_ntu import CANCELLING
 

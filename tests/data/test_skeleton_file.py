@@ -4,8 +4,8 @@ import itertools
 import numpy as np
 import pytest
 
-from dualhead.data.datasets.base import OtherData
-from dualhead.data.datasets.skeleton_file import read_skeleton
+from dualhead.data.dataset import OtherData
+from dualhead.data.skeleton_file import read_skeleton
 from tests.builders.skeletons import REST, one_body, skeleton_file
 
 NUMBERS = (

@@ -9,11 +9,11 @@ import pytest
 
 from dualhead.cli import main as cli
 from dualhead.data.convert import convert
+from dualhead.data.datasets.motion import at_rate, cut
 from dualhead.data.datasets.skeletons import configure, list_recordings
 from dualhead.data.forms import FORMS
 from dualhead.data.forms.base import Motion, content_of
 from dualhead.data.forms.bvh import rotation
-from dualhead.data.motion import at_rate, cut
 from dualhead.data.store import Store
 from dualhead.defaults import FORMATS
 from dualhead.layout import LAYOUTS

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from dualhead import checks
+from dualhead.data.dataset import Prepared, RawSample
 from dualhead.data.datasets import DATASETS
-from dualhead.data.datasets.base import Prepared, RawSample
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import content_of
 from dualhead.data.store import Store

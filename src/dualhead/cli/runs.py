@@ -25,7 +25,7 @@ from dualhead.formats import read_grid, read_run
 from dualhead.params import Settings
 
 if TYPE_CHECKING:
-    from dualhead.data.datasets.base import Dataset
+    from dualhead.data.dataset import Dataset
 
 
 def _configure_options(command: argparse.ArgumentParser) -> None:

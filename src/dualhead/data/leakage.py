@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhead.arrays import Array, Columns, Integers
+from dualhead.data.dataset import Dataset
 from dualhead.data.datasets import DATASETS
-from dualhead.data.datasets.base import Dataset
 from dualhead.data.store import Store
 
 EXAMPLES = 5  # names that an error lists

@@ -12,8 +12,8 @@ import numpy as np
 
 from dualhead.arrays import Columns
 from dualhead.data.archives import archives_in, list_files, read_file, seen_in
+from dualhead.data.dataset import Dataset, Dropped, RawSample
 from dualhead.data.datasets import DATASETS
-from dualhead.data.datasets.base import Dataset, Dropped, RawSample
 from dualhead.data.forms import tell
 from dualhead.data.forms.base import content_of
 from dualhead.data.prepared_arrays import as_held

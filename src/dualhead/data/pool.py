@@ -25,7 +25,7 @@ from dualhead.data.archives import (
     unpack,
     zip_entries,
 )
-from dualhead.data.datasets.base import Dropped, OtherData, Prepared, RawSample
+from dualhead.data.dataset import Dropped, OtherData, Prepared, RawSample
 from dualhead.data.prepared_arrays import array_form
 from dualhead.data.prepared_arrays.base import Numbers
 from dualhead.params import Settings

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial as bind
 from pathlib import Path
 
+from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared
 from dualhead.data.datasets import configured
-from dualhead.data.datasets.base import WHOLE, Dataset, Dropped, Prepared
 from dualhead.data.leakage import refuse_shared
 from dualhead.data.listing import (
     by_reason,

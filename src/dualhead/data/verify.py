@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dualhead.arrays import Columns
+from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample
 from dualhead.data.datasets import configured
-from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
 from dualhead.data.leakage import content_digest, copies, copies_text, equal_digests, refuse_shared
 from dualhead.data.listing import (
     by_reason,

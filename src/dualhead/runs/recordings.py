@@ -13,7 +13,8 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from dualhead.data.datasets.base import Prepared, RawSample
+from dualhead.data.dataset import Prepared, RawSample
+from dualhead.data.datasets.motion import Said, Wanted, cut, prepare_motion
 from dualhead.data.datasets.skeletons import (
     SKELETONS,
     content_of_sample,
@@ -25,7 +26,6 @@ from dualhead.data.datasets.skeletons import (
 )
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import Motion, content_of
-from dualhead.data.motion import Said, Wanted, cut, prepare_motion
 from dualhead.data.pool import opened, read_task
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import SkeletonLayout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dualhead.data.datasets.base import Dataset
+from dualhead.data.dataset import Dataset
 from dualhead.data.datasets.kinetics import KINETICS
 from dualhead.data.datasets.ntu import NTU60, NTU120
 from dualhead.data.datasets.nw_ucla import NW_UCLA

@@ -12,7 +12,7 @@ import numpy as np
 
 from dualhead.arrays import Array, Columns, Floats, Mask, Parts
 from dualhead.data.archives import RawFile, list_files, read_file
-from dualhead.data.datasets.base import (
+from dualhead.data.dataset import (
     WHOLE,
     Dataset,
     Dropped,

@@ -11,11 +11,11 @@ import numpy as np
 
 from dualhead.arrays import Array, Columns, Floats, Parts
 from dualhead.data.archives import list_files
-from dualhead.data.datasets.base import WHOLE, Dataset, Dropped, Prepared, RawSample
+from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared, RawSample
 from dualhead.data.datasets.missing import find_missing_list
-from dualhead.data.datasets.skeleton_file import Recording, read_skeleton
 from dualhead.data.denoise import Removed, find_tracks, select_actors, select_by_energy
 from dualhead.data.normalize import normalize, remove_empty_frames, remove_unpeopled_frames
+from dualhead.data.skeleton_file import Recording, read_skeleton
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from dualhead.params import Settings
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dualhead.arrays import Array, Columns, Parts
 from dualhead.data.archives import list_files
-from dualhead.data.datasets.base import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
+from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
 from dualhead.data.normalize import normalize
 from dualhead.layout import LAYOUTS
 from dualhead.params import Settings

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from dualhead.arrays import Columns, Parts
 from dualhead.data.archives import RawFile, is_tar, list_files, read_file, unbundle
-from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample
 from dualhead.data.datasets.kinetics import KINETICS
+from dualhead.data.datasets.motion import NobodyError, Said, Wanted, prepare_motion, read_motion
 from dualhead.data.datasets.own_labels import (
     LABELS,
     SPLITS,
@@ -24,7 +25,6 @@ from dualhead.data.datasets.own_labels import (
 )
 from dualhead.data.forms.base import Content, Motion, content_of, decode
 from dualhead.data.forms.yolo import is_yolo
-from dualhead.data.motion import NobodyError, Said, Wanted, prepare_motion, read_motion
 from dualhead.layout import SkeletonLayout, load_layout
 from dualhead.params import Settings
 from dualhead.reading import locate_yaml

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dualhead.arrays import Columns, Parts
-from dualhead.data.datasets.base import Dataset
+from dualhead.data.dataset import Dataset
 from dualhead.data.datasets.ntu import (
     APART,
     EXAMPLE,

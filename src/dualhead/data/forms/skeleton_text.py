@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from dualhead.data.datasets.skeleton_file import read_skeleton
 from dualhead.data.forms.base import Content, Form, Motion, damaged, one_layout
+from dualhead.data.skeleton_file import read_skeleton
 from dualhead.layout import LAYOUTS
 
 WHOLE = re.compile(r"\d+(\.0*)?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dualhead.data.datasets.base import Dataset
+from dualhead.data.dataset import Dataset
 from dualhead.data.prepared_arrays.agcn import AGCN
 from dualhead.data.prepared_arrays.base import ArrayForm
 from dualhead.data.prepared_arrays.ctr_gcn import CTR_GCN

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dualhead.arrays import Array
-from dualhead.data.datasets.base import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
+from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
 from dualhead.data.datasets.kinetics import KINETICS
 from dualhead.data.datasets.ntu import without_missing
 from dualhead.data.prepared_arrays.base import ArrayForm, Numbers, numbers_in, read_npy_content

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhead.data.archives import DAMAGED, LOCAL_HEADER
-from dualhead.data.datasets.base import Dataset
+from dualhead.data.dataset import Dataset
 
 NO_HEADER = (
     *(ValueError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError),

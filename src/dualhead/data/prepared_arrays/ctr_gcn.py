@@ -12,7 +12,7 @@ import numpy as np
 
 from dualhead.arrays import Columns, Integers, Parts
 from dualhead.data.archives import list_files
-from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample
 from dualhead.data.datasets.ntu import parse_name, prepare_chosen
 from dualhead.data.prepared_arrays.base import (
     ArrayForm,

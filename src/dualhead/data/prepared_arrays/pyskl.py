@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dualhead.arrays import Array
-from dualhead.data.datasets.base import Dataset, Dropped, Prepared, RawSample, quoted
+from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample, quoted
 from dualhead.data.datasets.kinetics import KINETICS, prepare_picture
 from dualhead.data.datasets.ntu import prepare_chosen, without_missing
 from dualhead.data.prepared_arrays.base import ArrayForm, Numbers, read_npy_content, write_numbers

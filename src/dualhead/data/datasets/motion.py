@@ -9,12 +9,12 @@ import numpy as np
 
 from dualhead.arrays import Floats, Mask
 from dualhead.data.convert import convert
-from dualhead.data.datasets.base import Prepared
+from dualhead.data.dataset import Prepared
 from dualhead.data.datasets.kinetics import prepare_crowd
 from dualhead.data.datasets.ntu import prepare_bodies
-from dualhead.data.datasets.skeleton_file import Recording
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import METERS, PICTURE_UNITS, Content, Motion, layouts_with
+from dualhead.data.skeleton_file import Recording
 from dualhead.layout import SkeletonLayout, picture_layout
 from dualhead.params import Settings
 

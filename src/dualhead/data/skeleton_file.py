@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualhead.arrays import Floats, Integers, Mask
-from dualhead.data.datasets.base import OtherData
+from dualhead.data.dataset import OtherData
 
 FIELDS = 12  # of a joint's line
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
