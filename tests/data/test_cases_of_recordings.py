@@ -51,6 +51,8 @@ READ = [  # kind, folder, names kept, words that the command or its CSV says
     (NW_UCLA, "u01-own/raw", None, ("a06_s13_e00_v01,all,extent", "found '2'", "06, 08, 09, 11")),
     (NTU, "w01-portion/raw", None, ("12 samples",)),
     (NTU, "w02-onlytest/raw", None, ("xsub: 0 recordings to train on, 6 to test on",)),
+    (NTU, "w03-onlytrain/raw", None, ("xsub: 6 recordings to train on, 0 to test on",)),
+    (NTU, "w04-oneclass/raw", None, ("4 samples",)),
     (NTU, "w05-empty/raw", None, ("4 no_body",)),
     (NTU, "w06-mm/raw", None, ("2 extent", "mm")),
     (NTU, "z01-path/raw \xfcn\xef 1", None, ("12 samples",)),

@@ -1,6 +1,6 @@
 """Warnings about the data on the report's first page."""
 
-from dualhead.report.pdf.passport import warnings
+from dualhead.report.pdf.passport import _dropped, warnings
 
 
 def passport(source="", copied=""):
@@ -23,3 +23,20 @@ def test_data_that_no_benchmark_uses_and_raw_recordings_warn_of_nothing():
 def test_both_warnings_may_stand_together():
     found = warnings([passport("others", "3 copies")], {("ntu60-1", "xsub")})
     assert [one["title"].split()[0] for one in found] == ["The", "Test"]
+
+
+def test_a_recording_that_is_kept_and_noted_is_not_left_out(tmp_path):
+    path = tmp_path / "s.dropped.csv"
+    rows = [
+        "name,body,reason,detail",
+        "a,,unreadable,cut",
+        "b,72,short,3 frames",
+        "c,all,extent,1602 m",
+    ]
+    path.write_text("\n".join(rows) + "\n")
+    counts = {row[0]: row[1:4] for row in _dropped(path)["rows"]}
+    assert counts == {
+        "unreadable": ["1", "0", "0"],
+        "short": ["0", "1", "0"],
+        "extent": ["0", "0", "1"],
+    }

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from dualhead.arrays import Integers
+from dualhead.data.dataset import WHOLE
+from dualhead.data.datasets import DATASETS
 from dualhead.data.leakage import copies, copies_text, refuse_overlap, same_content
 from dualhead.data.store import Store
 from dualhead.params import Settings
@@ -162,7 +164,10 @@ def _raw(entry: Settings) -> str:
 
 
 def _complete(entry: Settings) -> str:
-    return "generated" if entry["kind"] == "synthetic" else "yes, with the published counts"
+    if entry["kind"] == "synthetic":
+        return "generated"
+    published = DATASETS[entry["kind"]].expected
+    return "yes, with the published counts" if published else "no counts are published"
 
 
 def _words(settings: Settings) -> str:
@@ -205,7 +210,7 @@ def _disjoint(store: Store, train: Integers, test: Integers) -> str:
 
 
 def _dropped(path: Path) -> Settings | None:
-    """Return how many samples and bodies were left out for each reason, with an example."""
+    """Return for each reason how many samples and bodies were left out, or kept and noted, with an example."""
     if not path.is_file():
         return None
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -213,13 +218,16 @@ def _dropped(path: Path) -> Settings | None:
         return None
     lines = []
     for reason, group in sorted(rows.groupby("reason"), key=lambda pair: -len(pair[1]))[:REASONS]:
-        bodies = int((group["body"] != "").sum())
+        noted = int((group["body"] == WHOLE).sum())
+        samples = int((group["body"] == "").sum())
         example = f"{group['name'].iloc[0]}: {group['detail'].iloc[0]}"
-        lines.append([str(reason).replace("_", " "), len(group) - bodies, bodies, example])
+        counts = [samples, len(group) - samples - noted, noted]
+        lines.append([str(reason).replace("_", " "), *counts, example])
     columns = [
         ("Reason", "left"),
         ("Samples", "right"),
         ("Bodies", "right"),
+        ("Kept, but noted", "right"),
         ("For example", "left"),
     ]
     return table(columns, lines)
