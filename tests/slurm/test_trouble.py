@@ -15,7 +15,7 @@ hardware: {{device: cpu}}
 train: {{epochs: 200, batch_size: 8, forward_batch_size: 8, milestones: [150]}}
 variants:
   dualhead: {{model: dualhead}}
-  diverging: {{model: dualhead, train: {{learning_rate: 1.0e+30}}}}
+  diverging: {{model: dualhead, train: {{learning_rate: 1.0e+8}}}}
 tables:
   streams: {{kind: comparison, benchmarks: [synthetic_xsub], variant: dualhead,
              streams: [joint, bone, joint_motion]}}
