@@ -127,7 +127,7 @@ def number(
 ) -> Kind:
     """Return numbers in a range, whose ends are left out where `above` and `below` say so."""
     lower = f" above {least:g}" if above else f", {least:g} or more"
-    upper = f", {'below' if below else 'at most'} {most:g}" if most < MOST else ""
+    upper = f", {'below' if below else 'at most'} {most:g}"
     json: dict[str, Any] = {"type": "number"}
     json["exclusiveMinimum" if above else "minimum"] = least
     json["exclusiveMaximum" if below else "maximum"] = most

@@ -175,11 +175,11 @@ def test_a_key_that_is_removed_from_the_roots_file_is_the_papers(root, tmp_path)
         ("train: {batch_size: 0}", "train.batch_size: expected a whole number, 1 or more, found 0"),
         (
             "train: {learning_rate: -0.1}",
-            "train.learning_rate: expected a number above 0, found -0.1",
+            "train.learning_rate: expected a number above 0, at most 1e+09, found -0.1",
         ),
         (
             "train: {learning_rate: .inf}",
-            "train.learning_rate: expected a number above 0, found inf",
+            "train.learning_rate: expected a number above 0, at most 1e+09, found inf",
         ),
         (
             "ensemble: {streams: {two_stream: {joint: 0, bone: 0}}}",
