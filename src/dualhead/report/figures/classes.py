@@ -166,19 +166,23 @@ def confusion(inputs: Inputs) -> Figure:
     labels = [_pair_label(found, pair) for pairs in listed for pair in pairs] or [""]
     row = rows_height([max(labels, key=lambda text: text.count("\n"))], 0.25, 0.12)
     figure = new_figure(1.6 + 2 * PAIRS * row)
-    grid = figure.add_gridspec(2 if found.theirs is not None else 1, 2, width_ratios=(1.15, 1))
-    _matrix(figure.add_subplot(grid[:, 0]), found)
-    most = figure.add_subplot(grid[0, 1])
+    halves = figure.add_gridspec(1, 2, width_ratios=(1.15, 1))
+    left, right = (
+        figure.add_subfigure(halves[side]) for side in (0, 1)
+    )  # whose margins are their own
+    _matrix(left.add_subplot(), found)
+    grid = right.add_gridspec(2 if found.theirs is not None else 1, 1)
+    most = right.add_subplot(grid[0])
     _pairs(most, inputs, found, listed[0])
     most.set_title(f"Most confused: true {ARROW} predicted", loc="left")
     if found.theirs is not None:
-        resolved = figure.add_subplot(grid[1, 1], sharex=most)
+        resolved = right.add_subplot(grid[1], sharex=most)
         _pairs(resolved, inputs, found, listed[1])
         baseline = variant_title(inputs.choice["baseline"])
         resolved.set_title(f"Confused less than by {baseline}", loc="left")
         most.set_xlabel("")
     handles, labels = most.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower right", ncols=2)
+    right.legend(handles, labels, loc="outside lower right", ncols=2)
     return figure
 
 
