@@ -361,3 +361,25 @@ def test_real_clips_of_kinetics_are_the_same_as_own_recordings(shared, tmp_path)
         assert prepare(path, tmp_path / "own.h5") == 0
         with Store(tmp_path / "own.h5") as store:
             assert np.array_equal(store.padded(store.names[0], 300), expected[path.stem])
+
+
+def test_a_joint_is_made_of_those_that_a_file_names(tmp_path, rng):
+    joints = rng.normal(0, 300, (4, 1, 32, 3)).round(1)
+    forms.write(tmp_path / "walk.json", {"frames": forms.azure_frames(joints)})
+    (tmp_path / "own.yaml").write_text("head: [nose, left_ear]\n")
+    options = ("--to-layout", "ntu25", "--joints", tmp_path / "own.yaml", "--normalize", "none")
+    assert prepare(tmp_path / "walk.json", tmp_path / "s.h5", *options) == 0
+    source, target = LAYOUTS["azure32"].joints, LAYOUTS["ntu25"].joints
+    places = [source.index("nose"), source.index("left_ear")]
+    expected = (joints[:, 0, places].mean(axis=1) * [-0.001, -0.001, 0.001]).T
+    found = arrays(tmp_path / "s.h5")["walk"][:, :4, target.index("head"), 0]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_joint_of_unknown_ones_is_refused_by_name(tmp_path, rng, capsys):
+    joints = rng.normal(0, 300, (4, 1, 32, 3)).round(1)
+    forms.write(tmp_path / "walk.json", {"frames": forms.azure_frames(joints)})
+    (tmp_path / "own.yaml").write_text("head: [nos]\n")
+    options = ("--to-layout", "ntu25", "--joints", tmp_path / "own.yaml")
+    assert prepare(tmp_path / "walk.json", tmp_path / "s.h5", *options) == 1
+    assert "nos" in capsys.readouterr().err
