@@ -107,6 +107,16 @@ def test_another_seed_ends_elsewhere(folder, config, unbroken):
     assert not torch.equal(ours["hidden.weight"], theirs["hidden.weight"])
 
 
+@pytest.fixture(autouse=True)
+def _signals_that_are_heard():
+    """Undo that `nohup` and a shell's background let their programs ignore signals."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in defaults.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 @pytest.mark.parametrize("step", [1, 3, STEPS, STEPS + 2, 3 * STEPS])
 def test_a_training_asked_to_end_at_any_step_ends_in_the_same_bits(
