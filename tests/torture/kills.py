@@ -109,9 +109,9 @@ def killed(name: str, parent: Path) -> Attempt:
                 kills += 1
                 if wrong := _kill(child, stage, folder):
                     return wrong._replace(count=kills)
-                epochs += epochs_in(child.text)
                 if is_finished(stage, folder):
-                    break
+                    break  # its epochs count as those of the last process
+                epochs += epochs_in(child.text)
             else:
                 child = stage.start(folder)
             return _ended(child, stage, folder, epochs)._replace(count=kills or 1)
@@ -141,8 +141,7 @@ def _ended(child: Child, stage: Stage, folder: Path, epochs: int) -> Verdict:
         return Verdict(Outcome.HANG, child.text)
     if child.code and not is_finished(stage, folder):
         return failed(child, folder)
-    if child.code == 0:
-        epochs += epochs_in(child.text)
+    epochs += epochs_in(child.text)
     if epochs > EPOCHS:
         return Verdict(Outcome.LOST, f"{epochs} epochs were trained, of {EPOCHS}")
     return judged(stage, folder, child)
