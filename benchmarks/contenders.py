@@ -26,14 +26,14 @@ from benchmarks.timing import (
     take_turns,
     wall_seconds,
 )
-from dualhead import checks
 from dualhead.layout import LAYOUTS
 from dualhead.models import bodies, build_model, ops
 from dualhead.models.convert import published_views
 from dualhead.models.fold import fold
-from dualhead.params import Settings
 from dualhead.runs.inference import autocast, precision
 from dualhead.runs.train import make_optimizer
+from dualhead.settings import checks
+from dualhead.settings.params import Settings
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "params.yaml"
 NUM_CLASSES = 60

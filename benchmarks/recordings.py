@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.processes import Finished, run
-from dualhead import checks, params
 from dualhead.data.synthesize.generate import synthesize
-from dualhead.params import Settings
+from dualhead.settings import checks, params
+from dualhead.settings.params import Settings
 
 CLASSES, SUBJECTS, CAMERAS = 10, 8, 2  # two of the ten classes are done by two people
 FRAMES = (40, 130)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 FLOORS = (
-    ("params", "reading", "schema", "files", "hdf5", "progress", "locks", "arrays"),
-    ("layout", "defaults", "checks", "grid", "formats"),
+    ("files", "hdf5", "progress", "locks", "arrays", "settings"),
+    ("layout",),
     ("data", "models"),
     ("runs", "workspace"),
     ("report",),
@@ -17,19 +17,13 @@ FLOORS = (
 """The wings of the package (folders) and its ground (files), lowest first: what each file may import is its own wing
 and what lies on lower floors. Wings of one floor never meet; files of one floor may."""
 SAYS = {
-    "params": "settings: reading, merging, addresses",
-    "reading": "YAML and JSON with the line of each value",
-    "schema": "what a value may be",
+    "settings": "params files, schemas, defaults, checks, the grid, and files that are read back",
     "files": "files that are whole or absent, and digests",
     "hdf5": "HDF5 opened in one place",
     "progress": "bars and log lines",
     "locks": "locks of the kernel's",
     "arrays": "types of arrays",
     "layout": "skeletons, from `layouts/*.yaml`",
-    "defaults": "every setting and its default",
-    "checks": "params files on top of each other, refusals",
-    "grid": "tables to runs, ensembles and stores",
-    "formats": "schemas of the files that are read back",
     "data": "raw recordings to stores; datasets, preparation, leaks",
     "models": "both networks, their operations, checkpoints",
     "runs": "stores to trained, scored networks and ensembles",

@@ -8,8 +8,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from dualhead.params import Settings
-from dualhead.reading import locate_yaml
+from dualhead.settings.params import Settings
+from dualhead.settings.reading import locate_yaml
 
 KEYS = ("name", "joints", "center")
 """Keys that every layout file has."""

@@ -10,13 +10,10 @@ from zlib import crc32
 
 import numpy as np
 
-from dualhead import checks, params
 from dualhead.data.datasets import DATASETS
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.files import digest_of, write_csv, write_json, write_record
-from dualhead.grid import resolve
 from dualhead.layout import LAYOUTS, SkeletonLayout
-from dualhead.params import Settings
 from dualhead.runs.ensemble import ensemble
 from dualhead.runs.partition import split_positions
 from dualhead.runs.scores import (
@@ -28,6 +25,9 @@ from dualhead.runs.scores import (
     write_classes,
     write_scores,
 )
+from dualhead.settings import checks, params
+from dualhead.settings.grid import resolve
+from dualhead.settings.params import Settings
 
 EPOCHS = 12
 ACTIONS = (

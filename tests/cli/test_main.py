@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dualhead import checks, params
 from dualhead.cli import main as door
 from dualhead.cli.options import Command
-from dualhead.grid import resolve
+from dualhead.settings import checks, params
+from dualhead.settings.grid import resolve
 
 NO_GRIDS = {
     "empty": "",

@@ -10,8 +10,8 @@ from dualhead.data.datasets import DATASETS
 from dualhead.data.leakage import copies, copies_text, refuse_overlap, refuse_shared, same_content
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import LAYOUTS
-from dualhead.params import address
 from dualhead.runs.partition import check_store
+from dualhead.settings.params import address
 from tests.builders.edits import edited_store, make_older
 from tests.builders.tiny import tiny_config
 

@@ -6,7 +6,6 @@ import pickle
 import numpy as np
 import pytest
 
-from dualhead import checks
 from dualhead.cli.main import main
 from dualhead.data.dataset import RawSample
 from dualhead.data.datasets import configured
@@ -15,6 +14,7 @@ from dualhead.data.listing import fingerprint
 from dualhead.data.prepare import prepare
 from dualhead.data.skeleton_file import read_skeleton
 from dualhead.data.store import Store
+from dualhead.settings import checks
 from tests.data.test_ntu import CANCELLING
 
 A = "S001C001P001R001A001"

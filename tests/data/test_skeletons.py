@@ -15,8 +15,8 @@ from dualhead.data.forms import FORMS
 from dualhead.data.forms.base import Motion, content_of
 from dualhead.data.forms.bvh import rotation
 from dualhead.data.store import Store
-from dualhead.defaults import FORMATS
 from dualhead.layout import LAYOUTS
+from dualhead.settings.defaults import FORMATS
 from tests.builders import skeleton_forms as forms
 from tests.builders.skeletons import one_body, skeleton_file
 

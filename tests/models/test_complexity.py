@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dualhead.checks import load
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
 from dualhead.models.complexity import count_macs, count_parameters
+from dualhead.settings.checks import load
 from tests.models.test_models import small_settings
 
 NTU, KINETICS = ("ntu25", 60), ("openpose18", 400)

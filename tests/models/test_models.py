@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from dualhead import defaults
 from dualhead.layout import LAYOUTS
 from dualhead.models import MODELS, build_model, ops
 from dualhead.models.attention import attention_maps
@@ -15,6 +14,7 @@ from dualhead.models.convert import published_views
 from dualhead.models.dualhead import at_frames
 from dualhead.models.fold import fold
 from dualhead.runs.inference import precision
+from dualhead.settings import defaults
 from tests.reference import network
 
 SMALL = {

@@ -5,14 +5,14 @@ import re
 
 import pytest
 
-from dualhead import params
 from dualhead.cli.main import main
 from dualhead.data.store import Store
-from dualhead.grid import resolve
 from dualhead.report import copies
 from dualhead.report.explain import explain, find
 from dualhead.report.results import Cell, addresses
 from dualhead.runs.scores import read_scores
+from dualhead.settings import params
+from dualhead.settings.grid import resolve
 from tests.builders import fake_results
 from tests.builders.edits import edit_record
 from tests.builders.fake_results import Fake, paper_params, synthetic_params

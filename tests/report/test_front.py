@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from dualhead import params
 from dualhead.data.store import Store
 from dualhead.report.claims import CONTRADICTED, HOLDS, ONE_RUN, claims_of, totals
 from dualhead.report.copies import all_without, copied_tests
@@ -14,6 +13,7 @@ from dualhead.report.results import Cell, addresses
 from dualhead.report.statistics import NOT_RUN, UNDECIDED
 from dualhead.report.tables import build_table
 from dualhead.runs.scores import read_scores
+from dualhead.settings import params
 from tests.builders import fake_results
 from tests.builders.fake_results import paper_params, synthetic_params
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from dualhead import params
 from dualhead.data.store import Store
 from dualhead.report.figures import available, draw
 from dualhead.report.pdf import build_report
 from dualhead.report.pdf.markdown import blocks, spans
 from dualhead.report.tables import build_table, write_table
+from dualhead.settings import params
 from tests.builders import fake_results
 from tests.builders.edits import edited_store
 from tests.builders.fake_results import Fake, paper_params, synthetic_params

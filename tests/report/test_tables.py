@@ -9,14 +9,14 @@ import pytest
 import yaml
 from rich.console import Console
 
-from dualhead import params
-from dualhead.grid import resolve
 from dualhead.report import statistics
 from dualhead.report.pdf import content
 from dualhead.report.published import published_margin
 from dualhead.report.results import Cell, addresses, read_history
 from dualhead.report.tables import build_table, curves, summary, write_summary, write_table
 from dualhead.report.text import latex_text, markdown_text, printed, show_tables, verdict_text
+from dualhead.settings import params
+from dualhead.settings.grid import resolve
 from tests.builders import fake_results
 from tests.builders.edits import edit_record, sealed_again
 from tests.builders.fake_results import Fake, paper_params, synthetic_params

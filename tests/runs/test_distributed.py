@@ -11,11 +11,11 @@ from unittest import mock
 import pytest
 import torch
 
-from dualhead import checks
 from dualhead.data.store import Store
 from dualhead.runs.batches import load_split
 from dualhead.runs.distributed import ALONE, Share, run_shared
 from dualhead.runs.train import REQUEUE, begin, train, training_step
+from dualhead.settings import checks
 from tests.builders.tiny import tiny_config, write_tiny_store
 from tests.conftest import ROOT
 

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dualhead import checks
 from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.models import build_model
 from dualhead.models.attention import attention_maps
 from dualhead.models.checkpoint import write_tensors
-from dualhead.params import address
 from dualhead.runs import evaluate as evaluate_module
 from dualhead.runs.evaluate import evaluate
 from dualhead.runs.partition import split_positions
@@ -25,6 +23,8 @@ from dualhead.runs.scores import (
     read_validation_scores,
     refuse_foreign,
 )
+from dualhead.settings import checks
+from dualhead.settings.params import address
 from tests.builders.tiny import load_tiny, tiny_config, train_tiny, write_tiny_store
 from tests.conftest import ROOT
 

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dualhead import checks
 from dualhead.data.store import Store
 from dualhead.runs import train as train_module
 from dualhead.runs.batches import epoch_order, load_split, make_batch
@@ -29,6 +28,7 @@ from dualhead.runs.train import (
     make_optimizer,
     training_step,
 )
+from dualhead.settings import checks
 from tests.builders.edits import edited_store
 from tests.builders.tiny import (
     TinyNetwork,

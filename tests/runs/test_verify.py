@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from dualhead import checks, params
 from dualhead.cli.main import main
-from dualhead.params import address
 from dualhead.runs.evaluate import evaluate
 from dualhead.runs.train import train
 from dualhead.runs.verify import verify_results
+from dualhead.settings import checks, params
+from dualhead.settings.params import address
 from tests.builders.tiny import tiny_config, tiny_networks, write_tiny_store
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dualhead import checks
 from dualhead.data.dataset import Prepared, RawSample
 from dualhead.data.datasets import DATASETS
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import content_of
 from dualhead.data.store import Store
+from dualhead.settings import checks
 from tests.builders import nw_ucla
 from tests.builders.forms import EXAMPLES
 from tests.builders.mutations import mutate_values

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from dualhead.cli.runs import _run_settings
-from dualhead.formats import read_grid
-from dualhead.params import dump
 from dualhead.report import made
 from dualhead.report.results import read_history
 from dualhead.runs.verify import verify_results
+from dualhead.settings.formats import read_grid
+from dualhead.settings.params import dump
 from dualhead.workspace.grids import freeze, frozen_path
 from tests.builders import fake_results
 from tests.builders.readers import READERS, finish_run

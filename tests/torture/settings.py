@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from dualhead import checks, params
 from dualhead.data.datasets import DATASETS
-from dualhead.formats import read_grid, read_published, read_run
-from dualhead.grid import resolve
-from dualhead.params import Settings, address
-from dualhead.reading import Located
+from dualhead.settings import checks, params
+from dualhead.settings.formats import read_grid, read_published, read_run
+from dualhead.settings.grid import resolve
+from dualhead.settings.params import Settings, address
+from dualhead.settings.reading import Located
 from dualhead.workspace.settings import load_workspace
 from tests.builders.mutations import mutate_text, mutate_values
 from tests.builders.workspaces import ROOT

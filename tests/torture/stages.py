@@ -16,10 +16,10 @@ from pathlib import Path
 
 from dualhead.cli.main import main
 from dualhead.files import digest_of, read_record, write_json
-from dualhead.grid import resolve
 from dualhead.models.checkpoint import load_checkpoint
-from dualhead.params import dump
 from dualhead.runs.scores import REMEDY, read_selections
+from dualhead.settings.grid import resolve
+from dualhead.settings.params import dump
 from tests.builders import fake_results
 from tests.builders.readers import READERS
 from tests.builders.tiny import tiny_networks

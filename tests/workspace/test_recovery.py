@@ -15,7 +15,7 @@ import pytest
 from dualhead import locks
 from dualhead.cli import main as cli
 from dualhead.locks import try_lock
-from dualhead.params import dump
+from dualhead.settings.params import dump
 from dualhead.workspace import grids, recovery
 from tests.builders.workspaces import BIN, PARAMS, Workspace, make_workspace
 

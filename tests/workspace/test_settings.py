@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dualhead import checks
 from dualhead.data.datasets import DATASETS
-from dualhead.grid import resolve
-from dualhead.reading import Located
+from dualhead.settings import checks
+from dualhead.settings.grid import resolve
+from dualhead.settings.reading import Located
 from dualhead.workspace.settings import load_workspace
 from tests.builders.mutations import mutate_text, mutate_values
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from dualhead import params
 from dualhead.report import captions
+from dualhead.settings import params
 from dualhead.workspace import grids
 from tests.builders.workspaces import Workspace, make_workspace
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dualhead import params
 from dualhead.data.datasets import DATASETS
+from dualhead.settings import params
 from dualhead.workspace import rules as workspace
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from snakemake.io import _IOFile
 
-from dualhead import formats
+from dualhead.settings import formats
 from dualhead.report import captions, figures, made
 from dualhead.workspace import rules as workspace
 

@@ -7,7 +7,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from dualhead import checks, defaults
 from dualhead.cli.options import (
     COUNT,
     Command,
@@ -19,7 +18,8 @@ from dualhead.cli.options import (
 )
 from dualhead.data.datasets import DATASETS, configured
 from dualhead.files import write_text
-from dualhead.params import Settings
+from dualhead.settings import checks, defaults
+from dualhead.settings.params import Settings
 
 
 def _synthesize_options(command: argparse.ArgumentParser) -> None:

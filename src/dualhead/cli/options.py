@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dualhead import defaults
-from dualhead.params import Settings
+from dualhead.settings import defaults
+from dualhead.settings.params import Settings
 
 
 class Command(NamedTuple):

@@ -12,9 +12,9 @@ from dualhead.cli.options import (
     add_path,
     add_workspace_paths,
 )
-from dualhead.formats import read_grid, read_published
-from dualhead.params import Settings
 from dualhead.report import made
+from dualhead.settings.formats import read_grid, read_published
+from dualhead.settings.params import Settings
 from dualhead.workspace.grids import latest
 
 

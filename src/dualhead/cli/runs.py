@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualhead import checks, defaults
-from dualhead import params as params_module
 from dualhead.cli.options import (
     COUNT,
     Command,
@@ -21,8 +19,10 @@ from dualhead.cli.options import (
     recordings_of,
 )
 from dualhead.files import write_text
-from dualhead.formats import read_grid, read_run
-from dualhead.params import Settings
+from dualhead.settings import checks, defaults
+from dualhead.settings import params as params_module
+from dualhead.settings.formats import read_grid, read_run
+from dualhead.settings.params import Settings
 
 if TYPE_CHECKING:
     from dualhead.data.dataset import Dataset

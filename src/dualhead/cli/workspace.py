@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from dualhead.cli.options import Command, add_path, add_results
-from dualhead.defaults import editor_schema
 from dualhead.files import write_text
+from dualhead.settings.defaults import editor_schema
 
 
 def _status_options(command: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def _status_options(command: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from dualhead.formats import read_grid
+    from dualhead.settings.formats import read_grid
     from dualhead.workspace.grids import plan
     from dualhead.workspace.status import show_status
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dualhead.arrays import Array, Columns, Parts
 from dualhead.data.archives import RawFile
 from dualhead.layout import SkeletonLayout, load_layout
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 
 class RawSample(NamedTuple):

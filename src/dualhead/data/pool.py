@@ -28,7 +28,7 @@ from dualhead.data.archives import (
 from dualhead.data.dataset import Dropped, OtherData, Prepared, RawSample
 from dualhead.data.prepared_arrays import array_form
 from dualhead.data.prepared_arrays.base import Numbers
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 PrepareSample = Callable[[bytes, RawSample, Settings], Prepared]
 

@@ -30,8 +30,8 @@ from dualhead.data.normalize import PADDED_FRAMES as BEYOND
 from dualhead.data.pool import Outcome, in_parallel, opened, prepare_chunk
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.files import replacing
-from dualhead.params import Settings
 from dualhead.progress import duration, progress
+from dualhead.settings.params import Settings
 
 LASTING = ("to_fps",)
 """Settings of own recordings that a network's input depends on, and a store's layout and unit do not show."""

@@ -33,7 +33,7 @@ from dualhead.hdf5 import (
 )
 from dualhead.layout import LayoutError, SkeletonLayout, load_layout
 from dualhead.locks import exclusive
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 SplitFunction = Callable[[Columns], Parts]
 """Meta columns, each (N,) -> (N,): 1 train, 0 test, -1 neither."""

@@ -27,8 +27,8 @@ from dualhead.data.listing import (
 from dualhead.data.pool import PrepareSample, Task, cores, in_parallel, opened, prepare_chunk
 from dualhead.data.store import Store
 from dualhead.files import size_of
-from dualhead.params import Settings
 from dualhead.progress import progress
+from dualhead.settings.params import Settings
 
 
 def check_raw(store: Path, raw: Sequence[Path]) -> str:

@@ -7,7 +7,7 @@ from torch import nn
 from dualhead.layout import SkeletonLayout
 from dualhead.models.dualhead import DualHead
 from dualhead.models.ms_g3d import MSG3D
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 MODELS = {"dualhead": DualHead, "ms_g3d": MSG3D}
 

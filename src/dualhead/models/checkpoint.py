@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from dualhead.files import check_seal, write_sealed
-from dualhead.formats import check_model, check_trained
 from dualhead.layout import SkeletonLayout, load_layout
 from dualhead.models import build_model
-from dualhead.params import Settings
+from dualhead.settings.formats import check_model, check_trained
+from dualhead.settings.params import Settings
 
 FORMAT = 2  # 1 kept the name of the layout alone, neither class names nor preparation, and was not sealed
 KEYS = ("config", "layout", "num_classes", "selections", "training")

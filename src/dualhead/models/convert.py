@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dualhead import checks
 from dualhead.layout import SkeletonLayout, load_layout
 from dualhead.models.checkpoint import build, read_tensors, save_checkpoint
 from dualhead.models.dualhead import MultiScaleTemporalConv, STGCBlock, WindowGraphConv
-from dualhead.params import Settings
+from dualhead.settings import checks
+from dualhead.settings.params import Settings
 
 Tensors = Mapping[str, Tensor]
 Named = Iterator[tuple[str, Tensor]]

@@ -21,7 +21,7 @@ from dualhead.models.bodies import Bodies, encode_bodies, is_present, without_au
 from dualhead.models.graph import k_hop, windowed
 from dualhead.models.ops.norm import BatchNorm, Term
 from dualhead.models.ops.plain import linear
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 
 class MultiScaleGraphConv(nn.Module):

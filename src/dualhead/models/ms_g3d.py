@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from dualhead.layout import SkeletonLayout
 from dualhead.models.bodies import Bodies, encode_bodies, is_present, without_autocast
 from dualhead.models.dualhead import BlockShape, STGCBlock
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 
 class MSG3D(nn.Module):

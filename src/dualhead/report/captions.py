@@ -5,10 +5,10 @@ Light to import: the rules of the workflow ask for captions whenever they are re
 
 from __future__ import annotations
 
-from dualhead.params import Settings
 from dualhead.report.figures import FIGURES, ROLES, offered
 from dualhead.report.published import published_ablation, published_comparison
 from dualhead.report.titles import benchmark_title, stream_title, variant_title
+from dualhead.settings.params import Settings
 
 
 def figure_caption(grid: Settings, name: str) -> str:

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dualhead.params import Settings
 from dualhead.report.statistics import LEVEL, NOT_COMPARABLE, NOT_RUN, UNDECIDED
 from dualhead.report.text import records, signed, verdict_text
 from dualhead.report.titles import stream_title
+from dualhead.settings.params import Settings
 
 OURS: Final = "dualhead"
 HOLDS: Final = "holds"

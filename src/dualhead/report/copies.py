@@ -10,7 +10,6 @@ import numpy as np
 
 from dualhead.data.leakage import copies, same_content
 from dualhead.data.store import Store
-from dualhead.params import Settings
 from dualhead.report.results import (
     Cell,
     Result,
@@ -22,6 +21,7 @@ from dualhead.report.results import (
 )
 from dualhead.runs.metrics import top_k_accuracy
 from dualhead.runs.scores import Scores
+from dualhead.settings.params import Settings
 
 Copied = Mapping[str, frozenset[str]]
 """Split -> names of its test samples that have the content of a training sample."""

@@ -10,9 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dualhead import checks
 from dualhead.data.store import Store
-from dualhead.params import Settings, dump
 from dualhead.report.copies import accuracy_without, copied_tests
 from dualhead.report.pdf.provenance import flat, value_text
 from dualhead.report.pdf.runs import counted
@@ -31,6 +29,8 @@ from dualhead.report.results import (
 )
 from dualhead.report.text import device_text, duration_text, signed
 from dualhead.report.titles import METRICS, SELECTIONS
+from dualhead.settings import checks
+from dualhead.settings.params import Settings, dump
 
 NEAR = 6  # matches that an error lists
 LABEL = 16  # characters of a fact's name

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dualhead
 from dualhead.files import write_json
-from dualhead.params import Settings, address
+from dualhead.settings.params import Settings, address
 
 READS = {
     "table": ("metrics.json",),

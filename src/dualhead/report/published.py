@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 if TYPE_CHECKING:
     from dualhead.report.results import Cell

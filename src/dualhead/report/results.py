@@ -17,8 +17,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from dualhead.files import check_beside, read_record
-from dualhead.formats import check_metrics
-from dualhead.params import Settings
 from dualhead.runs.metrics import accuracies, label_ranks
 from dualhead.runs.scores import (
     HISTORY_REMEDY,
@@ -32,6 +30,8 @@ from dualhead.runs.scores import (
     read_scores,
     refuse_foreign,
 )
+from dualhead.settings.formats import check_metrics
+from dualhead.settings.params import Settings
 
 HISTORY = ("epoch", "learning_rate", "loss", "train_top1", "test_fusion_top1")
 """Columns of history.csv that are read."""

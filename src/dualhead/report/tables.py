@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from dualhead.files import replacing, write_json
-from dualhead.params import Settings
 from dualhead.report import statistics
 from dualhead.report.captions import table_caption, table_note
 from dualhead.report.published import (
@@ -33,6 +32,7 @@ from dualhead.report.results import (
 )
 from dualhead.report.text import latex_text, markdown_text
 from dualhead.report.titles import METRICS, benchmark_title, stream_short, variant_title
+from dualhead.settings.params import Settings
 
 COLUMNS = (
     *("table", "title", "note", "kind", "row", "group", "label", "mark", "publisher", "citation"),

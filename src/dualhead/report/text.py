@@ -11,10 +11,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from dualhead.params import Settings
 from dualhead.progress import terminal
 from dualhead.report import statistics
 from dualhead.report.titles import SELECTIONS
+from dualhead.settings.params import Settings
 
 
 class Column(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 
 class StreamTitle(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 DRIFT_DEGREES = (-10.0, -5.0, 0.0, 5.0, 10.0)  # 2s-AGCN's random_move, for Kinetics' -0.5..0.5
 DRIFT_SCALES = (0.9, 1.0, 1.1)

@@ -24,7 +24,6 @@ import torch
 from torch import Generator, Tensor
 
 from dualhead.data.modalities import MODALITIES
-from dualhead.params import Settings
 from dualhead.runs.augment import (
     apply_drift,
     apply_turn,
@@ -33,6 +32,7 @@ from dualhead.runs.augment import (
     draw_turn,
     min_max,
 )
+from dualhead.settings.params import Settings
 
 if TYPE_CHECKING:
     from dualhead.data.store import Store

@@ -10,9 +10,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from dualhead.defaults import FITTED
 from dualhead.files import digest_of, write_record
-from dualhead.params import Settings
 from dualhead.runs.scores import (
     Scores,
     Selection,
@@ -24,6 +22,8 @@ from dualhead.runs.scores import (
     write_classes,
     write_scores,
 )
+from dualhead.settings.defaults import FITTED
+from dualhead.settings.params import Settings
 
 Floats = npt.NDArray[np.float64]
 LARGEST_SCALE = 1000.0  # of a member's scores; reached only if the sum is right on every sample

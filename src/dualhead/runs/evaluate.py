@@ -13,7 +13,6 @@ from dualhead.files import digest_of, write_record
 from dualhead.models.attention import attention_maps, gates
 from dualhead.models.checkpoint import load, load_checkpoint
 from dualhead.models.dualhead import DualHead
-from dualhead.params import Settings, address
 from dualhead.progress import progress
 from dualhead.runs.batches import Split, frame_numbers, load_split, make_batch, ordered_batches
 from dualhead.runs.inference import (
@@ -36,6 +35,7 @@ from dualhead.runs.scores import (
     write_classes,
     write_scores,
 )
+from dualhead.settings.params import Settings, address
 
 
 def evaluate(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dualhead.data.leakage import refuse_overlap
 from dualhead.models.checkpoint import layout_of
-from dualhead.params import Settings, address
+from dualhead.settings.params import Settings, address
 
 if TYPE_CHECKING:
     from pathlib import Path

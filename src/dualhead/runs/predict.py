@@ -23,7 +23,6 @@ from dualhead.files import digest_of, replacing, write_csv, write_record
 from dualhead.hdf5 import is_hdf5
 from dualhead.layout import SkeletonLayout
 from dualhead.models.checkpoint import layout_of, load, load_checkpoint
-from dualhead.params import Settings
 from dualhead.runs.batches import load_split
 from dualhead.runs.evaluate import score_split
 from dualhead.runs.inference import choose_device
@@ -42,6 +41,7 @@ from dualhead.runs.recordings import (
     source_for,
 )
 from dualhead.runs.scores import Selection, measure, write_scores
+from dualhead.settings.params import Settings
 
 Array = npt.NDArray[np.float32]
 

@@ -29,8 +29,8 @@ from dualhead.data.forms.base import Motion, content_of
 from dualhead.data.pool import opened, read_task
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import SkeletonLayout
-from dualhead.params import Settings
 from dualhead.progress import progress
+from dualhead.settings.params import Settings
 
 WAIT = 0.05
 """Seconds between two looks at a file that grows."""

@@ -16,8 +16,8 @@ from torch import Generator, Tensor, nn
 
 from dualhead.files import check_seal
 from dualhead.models.checkpoint import read_tensors, write_tensors
-from dualhead.params import Settings, address
 from dualhead.runs.distributed import ALONE, Share
+from dualhead.settings.params import Settings, address
 
 STATE_FORMAT = 3  # 2 was not sealed
 REMEDY = "remove it to train from the beginning"

@@ -23,7 +23,6 @@ from dualhead.files import digest_of, write_csv
 from dualhead.models import build_model
 from dualhead.models.checkpoint import save_checkpoint
 from dualhead.models.complexity import count_macs, count_parameters
-from dualhead.params import Settings
 from dualhead.progress import duration, progress
 from dualhead.runs.batches import Split, epoch_order, load_split, make_batch, send
 from dualhead.runs.distributed import ALONE, Share
@@ -42,6 +41,7 @@ from dualhead.runs.partition import check_store, split_positions
 from dualhead.runs.scores import fuse
 from dualhead.runs.state import Training, refuse_divergence, resume, save_state
 from dualhead.runs.stopping import Requested, stop_requests
+from dualhead.settings.params import Settings
 
 REQUEUE = 75
 """Exit code of a training that was asked to end and has saved its state; run it again to go on.

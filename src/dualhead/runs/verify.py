@@ -9,11 +9,11 @@ import numpy as np
 
 from dualhead.data.store import Store
 from dualhead.files import check_beside, check_seal, read_record
-from dualhead.formats import read_run
 from dualhead.models import checkpoint
-from dualhead.params import address
 from dualhead.runs import scores, state
 from dualhead.runs.scores import HISTORY_REMEDY
+from dualhead.settings.formats import read_run
+from dualhead.settings.params import address
 
 SEALED = {
     "checkpoint.pt": checkpoint.REMEDY,

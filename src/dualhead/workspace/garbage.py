@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from dualhead.files import size_of
-from dualhead.formats import read_grid
-from dualhead.params import Settings
+from dualhead.settings.formats import read_grid
+from dualhead.settings.params import Settings
 from dualhead.workspace import grids, recovery
 
 TRASH = "trash"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dualhead.files import write_json
-from dualhead.formats import read_grid
-from dualhead.grid import resolve
-from dualhead.params import Settings, address, read_yaml
+from dualhead.settings.formats import read_grid
+from dualhead.settings.grid import resolve
+from dualhead.settings.params import Settings, address, read_yaml
 from dualhead.workspace.settings import load_workspace
 
 LATEST = "grid.json"

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dualhead.formats import read_grid
-from dualhead.params import Settings
 from dualhead.progress import write_any_character
+from dualhead.settings.formats import read_grid
+from dualhead.settings.params import Settings
 from dualhead.workspace import grids, recovery
 from dualhead.workspace.gpu import visible_gpus
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dualhead import checks
-from dualhead.checks import extend, override
 from dualhead.data.datasets import DATASETS
-from dualhead.params import Settings, locate
-from dualhead.reading import Keys, Located, parse_yaml
+from dualhead.settings import checks
+from dualhead.settings.checks import extend, override
+from dualhead.settings.params import Settings, locate
+from dualhead.settings.reading import Keys, Located, parse_yaml
 
 COMMAND_LINE = "--config"
 

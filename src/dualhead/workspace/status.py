@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dualhead.params import Settings
 from dualhead.progress import terminal
+from dualhead.settings.params import Settings
 
 QUIET_SECONDS = 900.0
 """A training that has written nothing for so long is no longer running."""

@@ -11,7 +11,7 @@ from dualhead.data.datasets.ntu import NTU60, NTU120
 from dualhead.data.datasets.nw_ucla import NW_UCLA
 from dualhead.data.datasets.skeletons import SKELETONS
 from dualhead.data.datasets.synthetic import SYNTHETIC
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 DATASETS: Mapping[str, Dataset] = {
     dataset.kind: dataset

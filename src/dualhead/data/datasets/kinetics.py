@@ -21,7 +21,7 @@ from dualhead.data.dataset import (
     RawSample,
     quoted,
 )
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 NUM_CLASSES = 400
 NUM_JOINTS = 18

@@ -16,7 +16,7 @@ from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import METERS, PICTURE_UNITS, Content, Motion, layouts_with
 from dualhead.data.skeleton_file import Recording
 from dualhead.layout import SkeletonLayout, picture_layout
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 FREE = ("numpy", "csv")
 """Forms whose third number may be a depth or a confidence; the layout says which."""

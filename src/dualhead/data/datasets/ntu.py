@@ -17,7 +17,7 @@ from dualhead.data.denoise import Removed, find_tracks, select_actors, select_by
 from dualhead.data.normalize import normalize, remove_empty_frames, remove_unpeopled_frames
 from dualhead.data.skeleton_file import Recording, read_skeleton
 from dualhead.layout import LAYOUTS, SkeletonLayout
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 LAYOUT = "ntu25"
 UNITS = "meters"

@@ -14,7 +14,7 @@ from dualhead.data.archives import list_files
 from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
 from dualhead.data.normalize import normalize
 from dualhead.layout import LAYOUTS
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 LAYOUT = "kinect20"
 NAME = re.compile(r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<repetition>\d\d)_v(?P<view>\d\d)")

@@ -12,7 +12,7 @@ import numpy as np
 
 from dualhead.arrays import Integers
 from dualhead.data.forms.base import decode
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 LABELS = "labels.csv"
 COLUMNS = ("name", "label", "subject", "camera", "part")

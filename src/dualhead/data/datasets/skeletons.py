@@ -26,8 +26,8 @@ from dualhead.data.datasets.own_labels import (
 from dualhead.data.forms.base import Content, Motion, content_of, decode
 from dualhead.data.forms.yolo import is_yolo
 from dualhead.layout import SkeletonLayout, load_layout
-from dualhead.params import Settings
-from dualhead.reading import locate_yaml
+from dualhead.settings.params import Settings
+from dualhead.settings.reading import locate_yaml
 
 ENDINGS = (
     *(".skeleton", ".json", ".jsonl", ".txt", ".csv", ".tsv"),

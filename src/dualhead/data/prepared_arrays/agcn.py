@@ -16,7 +16,7 @@ from dualhead.data.datasets.ntu import without_missing
 from dualhead.data.prepared_arrays.base import ArrayForm, Numbers, numbers_in, read_npy_content
 from dualhead.data.prepared_arrays.unpickle import ArrayOf, read_pickle
 from dualhead.layout import LAYOUTS, SkeletonLayout
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 PARTS = {"train": 1, "val": 0, "test": 0}
 ENDS = ("_data_joint.npy", "_data.npy")

@@ -20,7 +20,7 @@ from dualhead.data.prepared_arrays.base import (
     numbers_in_npz,
     read_npy_content,
 )
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 PARTS = {"train": 1, "test": 0}
 SPLITS = {

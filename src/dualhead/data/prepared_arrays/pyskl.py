@@ -16,7 +16,7 @@ from dualhead.data.datasets.kinetics import KINETICS, prepare_picture
 from dualhead.data.datasets.ntu import prepare_chosen, without_missing
 from dualhead.data.prepared_arrays.base import ArrayForm, Numbers, read_npy_content, write_numbers
 from dualhead.data.prepared_arrays.unpickle import ArrayOf, read_pickle
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 PICTURE_JOINTS = 17
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dualhead.params import MODALITY_NAMES, Settings
+from dualhead.settings.params import MODALITY_NAMES, Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from dualhead.params import Settings
 from dualhead.report.figures.inputs import Floats, Inputs, extremes
 from dualhead.report.figures.style import (
     BLUE,
@@ -33,6 +32,7 @@ from dualhead.report.results import read_correct, refuse_other_samples
 from dualhead.report.titles import variant_title
 from dualhead.runs.metrics import class_accuracy, confusion_matrix
 from dualhead.runs.scores import Scores
+from dualhead.settings.params import Settings
 
 ANNOTATED = 12  # classes up to which a confusion matrix carries its shares and names
 RASTERIZED = 30  # and above which it is an image: it would be thousands of vector cells

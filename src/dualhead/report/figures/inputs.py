@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhead.params import Settings
 from dualhead.report.results import Cell, Result, addresses, cells, read_result_scores, read_results
 from dualhead.runs.scores import Scores
+from dualhead.settings.params import Settings
 
 Floats = npt.NDArray[np.float64]
 MAX_CLASSES = 24  # more are shown by their extremes

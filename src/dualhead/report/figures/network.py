@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from dualhead.params import Settings
 from dualhead.report.figures.inputs import Inputs
 from dualhead.report.figures.style import BLUE, GRAY, GREEN, INK, RED, WIDTH
 from dualhead.report.results import runs_of
+from dualhead.settings.params import Settings
 
 HEIGHT = 4.5  # inches; every coordinate below is in inches, too
 BOX = (0.72, 0.5)

@@ -12,8 +12,8 @@ from matplotlib.colors import Normalize
 
 from dualhead.data.store import Store
 from dualhead.layout import SkeletonLayout
-from dualhead.params import Settings
 from dualhead.report.figures.style import GRAY, INK, SMALL
+from dualhead.settings.params import Settings
 
 POSES = (4, 10)  # fewest and most that are drawn of each recording, evenly over its frames
 ROW_SHAPE = 6.0  # width of a row of poses by its height

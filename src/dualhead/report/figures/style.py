@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dualhead.files import replacing
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 WIDTH: Final = 6.69  # inches: the text width of the report, 17 cm
 SMALL: Final = 7.5  # points: no type is smaller than 7 on the page

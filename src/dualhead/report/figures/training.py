@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from dualhead.params import MODALITY_NAMES
 from dualhead.report.figures.inputs import Inputs
 from dualhead.report.figures.style import BLUE, GRAY, INK, LINES, PALE, RED, grid_lines, new_figure
 from dualhead.report.results import Cell, cells, read_history, read_results
@@ -18,6 +17,7 @@ from dualhead.report.titles import (
     stream_title,
     variant_title,
 )
+from dualhead.settings.params import MODALITY_NAMES
 
 PANELS = {
     "head_loss": "Training loss of a head",

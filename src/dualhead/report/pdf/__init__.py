@@ -12,8 +12,6 @@ import pandas as pd
 import typst
 
 from dualhead.files import replacing
-from dualhead.formats import read_published
-from dualhead.params import Settings
 from dualhead.report import captions
 from dualhead.report.claims import claims_of
 from dualhead.report.copies import all_without
@@ -24,6 +22,8 @@ from dualhead.report.pdf import content, front, passport, provenance, seen
 from dualhead.report.pdf.markdown import blocks
 from dualhead.report.pdf.protocol import protocol
 from dualhead.report.pdf.runs import read_runs
+from dualhead.settings.formats import read_published
+from dualhead.settings.params import Settings
 
 PRINTED = ("title", "facts", "splits", "dropped")
 """Of a passport."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from dualhead.params import Settings
 from dualhead.report.pdf.runs import Grid, Run, number, table, without_repeats
 from dualhead.report.pdf.seen import table_text
 from dualhead.report.published import is_partial
 from dualhead.report.statistics import LEVEL, NOT_RUN
 from dualhead.report.text import note_of, printed, records
 from dualhead.report.titles import STREAMS, dataset_title, split_title
+from dualhead.settings.params import Settings
 
 Tables = Mapping[str, pd.DataFrame]
 Text = Callable[[Settings], str]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dualhead.params import Settings
 from dualhead.report.claims import Tested, totals
 from dualhead.report.copies import Without
 from dualhead.report.pdf.protocol import Protocol
@@ -25,6 +24,7 @@ from dualhead.report.published import benchmark_key, is_partial
 from dualhead.report.statistics import NOT_RUN
 from dualhead.report.text import device_text, interval_text, mean_text, records, verdict_text
 from dualhead.report.titles import SELECTIONS, benchmark_title, stream_title, variant_title
+from dualhead.settings.params import Settings
 
 Tables = Mapping[str, pd.DataFrame]
 Text = Callable[[Settings], str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dualhead.params import Settings
+from dualhead.settings.params import Settings
 
 SPAN = re.compile(
     r"`(?P<code>[^`]+)`|\*\*(?P<strong>.+?)\*\*|(?<![\w*])\*(?P<emph>[^*\s][^*]*)\*(?!\w)"

@@ -13,10 +13,10 @@ from dualhead.data.dataset import WHOLE
 from dualhead.data.datasets import DATASETS
 from dualhead.data.leakage import copies, copies_text, refuse_overlap, same_content
 from dualhead.data.store import Store
-from dualhead.params import Settings
-from dualhead.params import address as address_of
 from dualhead.report.pdf.runs import table
 from dualhead.report.titles import dataset_title, split_title
+from dualhead.settings.params import Settings
+from dualhead.settings.params import address as address_of
 
 REASONS = 12  # that are listed; the CSV beside the store has every row
 

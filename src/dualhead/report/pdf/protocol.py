@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dualhead import checks
-from dualhead.grid import prepare_settings, resolved_settings
-from dualhead.params import Settings, packaged_params
 from dualhead.report.pdf.provenance import flat, value_text
 from dualhead.report.pdf.runs import Grid, Run, counted, listed
 from dualhead.report.published import benchmark_key
 from dualhead.report.titles import PROTOCOLS
+from dualhead.settings import checks
+from dualhead.settings.grid import prepare_settings, resolved_settings
+from dualhead.settings.params import Settings, packaged_params
 
 NAMED = ("train.epochs", "train.passes", "train.batch_size", "train.learning_rate", "train.loss")
 """Settings whose own values are told where they differ."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dualhead.params import Settings
 from dualhead.report.pdf.runs import (
     Grid,
     Run,
@@ -21,6 +20,7 @@ from dualhead.report.pdf.runs import (
 from dualhead.report.results import cells, read_results
 from dualhead.report.text import device_text, duration_text
 from dualhead.report.titles import SELECTIONS, benchmark_title, stream_title, variant_title
+from dualhead.settings.params import Settings
 
 COST = ("train_seconds", "train_samples_per_second", "peak_memory_mb")
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dualhead.params import Settings
 from dualhead.report.results import Cell, Result, check_result, read_result
 from dualhead.report.text import signed
+from dualhead.settings.params import Settings
 
 Grid = Settings
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from dualhead.params import Settings
 from dualhead.report.figures.ablation import variant_sizes
 from dualhead.report.figures.attention import attended, spatial_range, temporal_range
 from dualhead.report.figures.classes import class_gains, confusions, head_accuracies
@@ -18,6 +17,7 @@ from dualhead.report.pdf.runs import counted, listed, number
 from dualhead.report.results import Cell
 from dualhead.report.text import mean_text, records
 from dualhead.report.titles import benchmark_title, stream_title, variant_title
+from dualhead.settings.params import Settings
 
 INERT = 0.02  # of attention: features are multiplied by 1 plus it
 ARROW = "\N{RIGHTWARDS ARROW}"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from dualhead.params import MODALITY_NAMES
-from dualhead.schema import (
+from dualhead.settings.params import MODALITY_NAMES
+from dualhead.settings.schema import (
     FLAG,
     NAME,
     TEXT,

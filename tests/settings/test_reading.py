@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dualhead.reading import dump_yaml, locate_yaml, parse_yaml, read_json
+from dualhead.settings.reading import dump_yaml, locate_yaml, parse_yaml, read_json
 
 GOOD = "seeds: [1]\ntrain:\n  epochs: 3\n  milestones:\n    - 1\n    - 2\n"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dualhead.defaults import (
+from dualhead.settings.defaults import (
     BENCHMARK,
     DATASET,
     EVALUATE,
@@ -28,9 +28,9 @@ from dualhead.defaults import (
     WEIGHTS,
     Fields,
 )
-from dualhead.params import MODALITY_NAMES, Settings, address, locate
-from dualhead.reading import Located, read_json
-from dualhead.schema import (
+from dualhead.settings.params import MODALITY_NAMES, Settings, address, locate
+from dualhead.settings.reading import Located, read_json
+from dualhead.settings.schema import (
     FLAG,
     MOST,
     NAME,
@@ -116,7 +116,7 @@ GRID: Final[Fields] = {
     "benchmarks": Field(table_of(record(BENCHMARK))),
     "hardware": Field(record(HARDWARE), optional=True),
 }
-"""What the tables of a workspace ask for (grid.json), as `dualhead.grid.resolve` returns it."""
+"""What the tables of a workspace ask for (grid.json), as `dualhead.settings.grid.resolve` returns it."""
 PERCENT: Final = number(0, 100)
 BY_BENCHMARK: Final = table_of(PERCENT, keys=TEXT)
 METRICS: Final[Fields] = {name: Field(BY_BENCHMARK, optional=True) for name in METRIC_NAMES}

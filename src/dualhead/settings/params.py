@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from dualhead.reading import Located, dump_yaml, locate_yaml
+from dualhead.settings.reading import Located, dump_yaml, locate_yaml
 
 Settings: TypeAlias = dict[str, Any]
 MODALITY_NAMES = ("joint", "bone", "joint_motion", "bone_motion")
@@ -18,7 +18,7 @@ MODALITY_NAMES = ("joint", "bone", "joint_motion", "bone_motion")
 
 def packaged_params() -> Path:
     """Return the file that `extends: paper` stands for."""
-    return Path(str(files("dualhead") / "paper.yaml"))
+    return Path(str(files("dualhead.settings") / "paper.yaml"))
 
 
 def read_yaml(path: Path) -> Settings:

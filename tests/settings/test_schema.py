@@ -2,8 +2,8 @@
 
 import pytest
 
-from dualhead.reading import Located
-from dualhead.schema import (
+from dualhead.settings.reading import Located
+from dualhead.settings.schema import (
     FLAG,
     NAME,
     NOTHING,

@@ -8,11 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dualhead.defaults import FITTED, MERGED, SCHEMA
-from dualhead.grid import resolved_settings, stream_names, table_cells
-from dualhead.params import MODALITY_NAMES, Settings, locate, merge, merge_deep, packaged_params
-from dualhead.reading import Located, locate_yaml
-from dualhead.schema import Place, closest, defaults_of, shown
+from dualhead.settings.defaults import FITTED, MERGED, SCHEMA
+from dualhead.settings.grid import resolved_settings, stream_names, table_cells
+from dualhead.settings.params import (
+    MODALITY_NAMES,
+    Settings,
+    locate,
+    merge,
+    merge_deep,
+    packaged_params,
+)
+from dualhead.settings.reading import Located, locate_yaml
+from dualhead.settings.schema import Place, closest, defaults_of, shown
 
 CHANNELS: Final = {
     "dualhead": (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from dualhead.defaults import OVERRIDABLE
-from dualhead.params import MODALITY_NAMES, Settings, address, merge, merge_deep
+from dualhead.settings.defaults import OVERRIDABLE
+from dualhead.settings.params import MODALITY_NAMES, Settings, address, merge, merge_deep
 
 
 def resolve(params: Settings) -> Settings:

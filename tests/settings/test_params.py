@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dualhead import checks, params
-from dualhead.grid import resolve
+from dualhead.settings import checks, params
+from dualhead.settings.grid import resolve
 from dualhead.workspace.settings import load_workspace
 
 

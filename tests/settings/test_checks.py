@@ -6,13 +6,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from dualhead import defaults, models
-from dualhead.defaults import SECTIONS, editor_schema
-from dualhead.params import read_yaml
-from dualhead.reading import Located
+from dualhead import models
 from dualhead.report.titles import METRICS
 from dualhead.runs.metrics import accuracies
-from dualhead.schema import Place
+from dualhead.settings import defaults
+from dualhead.settings.defaults import SECTIONS, editor_schema
+from dualhead.settings.params import read_yaml
+from dualhead.settings.reading import Located
+from dualhead.settings.schema import Place
 
 FILES = ("params.yaml", "demo/params.yaml", "tests/params.yaml")
 FILES += tuple(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dualhead import checks, params
 from dualhead.files import write_json
-from dualhead.formats import check_metrics, read_grid, read_published, read_run
-from dualhead.grid import resolve
+from dualhead.settings import checks, params
+from dualhead.settings.formats import check_metrics, read_grid, read_published, read_run
+from dualhead.settings.grid import resolve
 from dualhead.workspace.grids import frozen_path
 from tests.builders.mutations import mutate_values
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from dualhead.reading import Keys, Located
+from dualhead.settings.reading import Keys, Located
 
 ABSENT: Final = object()
 """In place of a default: there is none."""
