@@ -52,6 +52,13 @@ REMEDIES: Final = {
     errno.EACCES: "this user may not read or write it",
     errno.EMFILE: "too many files are open; raise `ulimit -n`",
 }
+EXTRAS: Final = {
+    **dict.fromkeys(("dvc", "matplotlib", "pandas", "seaborn", "snakemake"), "workflow"),
+    **dict.fromkeys(("snakemake_executor_plugin_slurm", "statsmodels", "typst"), "workflow"),
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript", "safetensors"), "export"),
+    "tensorboard": "tensorboard",
+}
+"""Packages that are there only where somebody asked for them: module -> extra of pyproject.toml."""
 SMALLER: Final = (
     "it does not fit into memory; smaller are --batch-size, --evaluate-batch-size, --workers, and "
     "train.forward_batch_size in params.yaml"
@@ -70,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return _fail(options.command, "stopped from the keyboard", 130)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        remedy = f"it needs the package {package}: pip install 'dualhead[{EXTRAS[package]}]'"
+        return _fail(options.command, remedy, 1)
     except FOREIGN as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return 141
