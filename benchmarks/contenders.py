@@ -34,6 +34,7 @@ from dualhead.runs.inference import autocast, precision
 from dualhead.runs.train import make_optimizer
 from dualhead.settings import checks
 from dualhead.settings.params import Settings
+from dualhead.settings.run import TrainSettings
 
 DEMO = Path(__file__).resolve().parents[1] / "demo" / "params.yaml"
 NUM_CLASSES = 60
@@ -134,7 +135,9 @@ def evaluation(network: nn.Module, pair: Pair, kind: str) -> Work:
 def training(network: nn.Module, pair: Pair, kind: str) -> Work:
     """Return the work of a training step."""
     network.train()
-    optimizer = make_optimizer(network, {**pair.settings["train"], "learning_rate": 1e-6})
+    optimizer = make_optimizer(
+        network, TrainSettings.of({**pair.settings["train"], "learning_rate": 1e-6})
+    )
 
     def work() -> None:
         optimizer.zero_grad()

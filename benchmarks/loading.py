@@ -18,6 +18,7 @@ from benchmarks.timing import Spread, say, take_turns
 from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
 from dualhead.runs.batches import load_split, make_batch
+from dualhead.settings.run import InputSettings
 
 SECTION = "loading"
 BATCH = 64
@@ -37,7 +38,7 @@ def time_loading(situation: Situation, store: Path) -> dict[str, list[float]]:
         def batches(modality: str) -> None:
             for _ in range(PASSES):
                 index = torch.randperm(len(split), generator=generator)[:BATCH]
-                settings = pair.settings["input"]
+                settings = InputSettings.of(pair.settings["input"])
                 make_batch(split, index, modality=modality, settings=settings, generator=generator)
 
         contenders = {name: lambda name=name: batches(name) for name in MODALITIES}

@@ -28,6 +28,7 @@ from dualhead.runs.scores import (
 from dualhead.settings import checks, params
 from dualhead.settings.grid import resolve
 from dualhead.settings.params import Settings
+from dualhead.settings.run import RunConfig
 
 EPOCHS = 12
 ACTIONS = (
@@ -273,7 +274,7 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
     with Store(fake.stores / f"{config['store']}.h5") as store:
         test, held_out = (
             [(store.names[index], int(store.labels[index])) for index in part]
-            for part in split_positions(store, config)[:0:-1]
+            for part in split_positions(store, RunConfig.of(config))[:0:-1]
         )
         class_names = store.class_names
         size = store.max_bodies, store.layout.num_joints

@@ -17,6 +17,7 @@ from dualhead.layout import LAYOUTS, SkeletonLayout
 from dualhead.models.checkpoint import layout_of, load_checkpoint
 from dualhead.runs import evaluate as evaluate_module
 from dualhead.runs import train as train_module
+from dualhead.settings.run import RunConfig
 
 CLASSES = ("wave", "sit", "jump")
 
@@ -104,7 +105,7 @@ def write_tiny_store(
 
 
 def tiny_config(**train: object) -> dict:
-    """Return a run's complete settings."""
+    """Return a run's complete settings, as a config.yaml holds them."""
     return {
         "benchmark": "tiny",
         "variant": "dualhead",
@@ -149,7 +150,7 @@ def tiny_config(**train: object) -> dict:
 def train_in(folder: Path, config: dict) -> int:
     """Train on the store in a folder and write everything beside it."""
     return train_module.train(
-        config,
+        RunConfig.of(config),
         folder / "store.h5",
         folder / "checkpoint.pt",
         history=folder / "history.csv",

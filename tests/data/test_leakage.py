@@ -12,6 +12,7 @@ from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import LAYOUTS
 from dualhead.runs.partition import check_store
 from dualhead.settings.params import address
+from dualhead.settings.run import RunConfig
 from tests.builders.edits import edited_store, make_older
 from tests.builders.tiny import tiny_config
 
@@ -119,9 +120,9 @@ def test_a_dataset_whose_own_split_overlaps_is_refused(kind):
         refuse_shared(replace(dataset, splits=wrong), meta, "raw")
 
 
-def ntu_config() -> dict:
+def ntu_config() -> RunConfig:
     changes = {"kind": "ntu120", "split": "xset", "store": "ntu120-0000000a"}
-    return tiny_config() | changes
+    return RunConfig.of(tiny_config() | changes)
 
 
 def test_a_training_refuses_a_store_with_a_test_sample_in_training(tmp_path):

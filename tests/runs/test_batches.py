@@ -11,13 +11,14 @@ from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.runs import augment, batches
 from dualhead.runs.batches import epoch_order, load_split, make_batch, ordered_batches
+from dualhead.settings.run import InputSettings
 from tests.builders.tiny import tiny_config, write_tiny_store
 
 CPU = torch.device("cpu")
 
 
 def settings(**changes):
-    return {**tiny_config()["input"], **changes}
+    return InputSettings.of({**tiny_config()["input"], **changes})
 
 
 def seeded(seed=0):

@@ -16,6 +16,7 @@ from dualhead.runs.batches import load_split
 from dualhead.runs.distributed import ALONE, Share, run_shared
 from dualhead.runs.train import REQUEUE, begin, train, training_step
 from dualhead.settings import checks
+from dualhead.settings.run import RunConfig
 from tests.builders.tiny import tiny_config, write_tiny_store
 from tests.conftest import ROOT
 
@@ -44,10 +45,10 @@ def one_step(
     torch.set_num_threads(1)
     with Store(store) as source:
         split = load_split(source, source.split("thirds")[0], torch.device(device))
-        run = begin(config(model), source, torch.device(device), share)
+        run = begin(RunConfig.of(config(model)), source, torch.device(device), share)
     run.model.double().train()
     with mock.patch("dualhead.runs.train.head_logits", double_logits):
-        record = training_step(run, split, torch.arange(BATCH), config(model))
+        record = training_step(run, split, torch.arange(BATCH), RunConfig.of(config(model)))
     gradients = {f"grad {name}": p.grad for name, p in run.model.named_parameters()}
     torch.save(gradients | run.model.state_dict() | record, output / f"{share.rank}.pt")
     return 0
@@ -78,7 +79,7 @@ def test_shares_of_a_batch_give_the_gradients_of_the_whole(store, tmp_path, mode
 
 def whole(folder: Path, *, device: str, share: Share = ALONE, requested=None) -> int:
     """Train in a folder, with the store beside it."""
-    run = json.loads((folder / "config.json").read_text())
+    run = RunConfig.of(json.loads((folder / "config.json").read_text()))
     return train(
         run,
         folder / "store.h5",

@@ -25,6 +25,7 @@ from dualhead.runs.scores import (
 )
 from dualhead.settings import checks
 from dualhead.settings.params import address
+from dualhead.settings.run import RunConfig
 from tests.builders.tiny import load_tiny, tiny_config, train_tiny, write_tiny_store
 from tests.conftest import ROOT
 
@@ -69,7 +70,7 @@ def scores_one_by_one(folder, selection, part="test"):
                     )[None]
                 ).items()
             }
-            for index in getattr(split_positions(store, network.config), part)
+            for index in getattr(split_positions(store, RunConfig.of(network.config)), part)
         }
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from dualhead.data.store import Store
 from dualhead.runs.partition import check_store, split_positions
+from dualhead.settings.run import RunConfig
 from tests.builders.tiny import tiny_config, write_tiny_store
 
 
@@ -14,13 +15,13 @@ def store(tmp_path):
 
 
 def test_a_store_of_another_dataset_is_refused(store):
-    config = {**tiny_config(), "kind": "ntu60"}
+    config = RunConfig.of({**tiny_config(), "kind": "ntu60"})
     with pytest.raises(ValueError, match="expected a store of ntu60, found one of synthetic"):
         check_store(store, config)
 
 
 def positions(store, share, **changes):
-    return split_positions(store, {**tiny_config(validation=share), **changes})
+    return split_positions(store, RunConfig.of({**tiny_config(validation=share), **changes}))
 
 
 def subjects_of(store, part):

@@ -16,6 +16,7 @@ from dualhead.runs import predict as predict_module
 from dualhead.runs.partition import check_store
 from dualhead.runs.predict import Output, predict, predict_frames
 from dualhead.runs.recordings import Windows, window_starts
+from dualhead.settings.run import RunConfig
 from tests.builders.tiny import load_tiny, tiny_config, train_tiny, write_tiny_store
 
 PREPARED = {"recipe": 1, "denoise": "energy", "normalize": "first_frame", "max_bodies": 2}
@@ -182,7 +183,7 @@ def test_a_recording_where_a_store_is_wanted_is_to_be_prepared_and_never_removed
 
 
 def test_training_refuses_samples_without_a_label_in_one_line(tmp_path):
-    config = tiny_config() | {"store": "synthetic-00000000"}
+    config = RunConfig.of(tiny_config() | {"store": "synthetic-00000000"})
     store = write_tiny_store(tmp_path / "store.h5", labeled=False)
     with Store(store) as opened, pytest.raises(ValueError, match=r"24 of 24 samples .* no label"):
         check_store(opened, config)

@@ -29,6 +29,7 @@ from dualhead.runs.train import (
     training_step,
 )
 from dualhead.settings import checks
+from dualhead.settings.run import RunConfig, TrainSettings
 from tests.builders.edits import edited_store
 from tests.builders.tiny import (
     TinyNetwork,
@@ -298,16 +299,20 @@ def test_a_file_that_is_no_state_is_refused(folder, config):
         train_tiny(folder, config)
 
 
+def train_settings(**changes):
+    return TrainSettings.of(tiny_config(**changes)["train"])
+
+
 @pytest.mark.parametrize(
     ("epoch", "expected"), [(0, 0.02), (4, 0.1), (39, 0.1), (40, 0.01), (59, 0.01), (60, 0.001)]
 )
 def test_the_learning_rate_warms_up_and_drops_after_each_milestone(epoch, expected):
-    settings = {"learning_rate": 0.1, "milestones": [40, 60], "warmup_epochs": 5}
+    settings = train_settings(learning_rate=0.1, milestones=[40, 60], warmup_epochs=5)
     assert expected == pytest.approx(learning_rate(epoch, settings))
 
 
 def test_the_schedule_is_that_of_torch():
-    settings = {"learning_rate": 0.05, "milestones": [4, 6], "warmup_epochs": 0}
+    settings = train_settings(learning_rate=0.05, milestones=[4, 6])
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.05)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [4, 6])
     for epoch in range(9):
@@ -317,7 +322,7 @@ def test_the_schedule_is_that_of_torch():
 
 
 def run_of(network, config):
-    return Training(network, make_optimizer(network, config["train"]), torch.Generator())
+    return Training(network, make_optimizer(network, config.train), torch.Generator())
 
 
 @pytest.fixture
@@ -333,13 +338,13 @@ def make_network():
 
 @pytest.mark.parametrize(("loss", "share"), [("sum", 1.0), ("mean", 0.5)])
 def test_three_steps_are_those_of_nesterov_by_hand(split, loss, share):
-    config = tiny_config(loss=loss)
+    config = RunConfig.of(tiny_config(loss=loss))
     ours, network = make_network(), make_network()
     run = run_of(ours, config)
     velocity = {name: torch.zeros_like(value) for name, value in network.named_parameters()}
     for index in torch.arange(12).split(4):
         record = training_step(run, split, index, config)
-        batch = make_batch(split, index, modality="joint", settings=config["input"], generator=None)
+        batch = make_batch(split, index, modality="joint", settings=config.input, generator=None)
         labels = split.labels[index]
         outputs = network(batch)
         value = share * sum(cross_entropy(outputs[head], labels) for head in ("coarse", "fine"))
@@ -360,7 +365,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(split):
     for size in (10, 4, 1):
         network = make_network()
         network.norm = nn.Identity()
-        config = tiny_config(batch_size=10, forward_batch_size=size)
+        config = RunConfig.of(tiny_config(batch_size=10, forward_batch_size=size))
         record = training_step(run_of(network, config), split, torch.arange(10), config)
         weights.append([*network.parameters(), record["loss"], record["train_top1"]])
     for other in weights[1:]:
@@ -369,7 +374,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(split):
 
 
 def test_every_parameter_decays():
-    groups = make_optimizer(make_network(), tiny_config()["train"]).param_groups
+    groups = make_optimizer(make_network(), train_settings()).param_groups
     assert len(groups) == 1
     assert groups[0]["weight_decay"] == 0.001
     assert groups[0]["nesterov"]
@@ -378,12 +383,13 @@ def test_every_parameter_decays():
 def test_the_loss_of_an_epoch_is_the_mean_over_its_steps(folder):
     config = tiny_config(epochs=1, learning_rate=0.0, weight_decay=0.0)
     train_tiny(folder, config)
+    config = RunConfig.of(config)
     with Store(folder / "store.h5") as store:
         split = load_split(store, store.split("thirds")[0], torch.device("cpu"))
-    torch.manual_seed(config["seed"])
+    torch.manual_seed(config.seed)
     network, losses = TinyNetwork(3, 3), []
-    for index in epoch_order(18, 4, 1, torch.Generator().manual_seed(config["seed"])):
-        batch = make_batch(split, index, modality="joint", settings=config["input"], generator=None)
+    for index in epoch_order(18, 4, 1, torch.Generator().manual_seed(config.seed)):
+        batch = make_batch(split, index, modality="joint", settings=config.input, generator=None)
         heads = network(batch)
         losses.append([cross_entropy(heads[head], split.labels[index]).item() for head in heads])
     row = history(folder)[0]
@@ -514,7 +520,9 @@ def test_other_precisions_train(folder, precision):
 
 def held_out_names(folder, config):
     with Store(folder / "store.h5") as store:
-        return {store.names[index] for index in split_positions(store, config).validation}
+        return {
+            store.names[index] for index in split_positions(store, RunConfig.of(config)).validation
+        }
 
 
 def test_held_out_subjects_never_train(folder, config):

@@ -11,6 +11,7 @@ from dualhead.runs.train import train
 from dualhead.runs.verify import verify_results
 from dualhead.settings import checks, params
 from dualhead.settings.params import address
+from dualhead.settings.run import RunConfig
 from tests.builders.tiny import tiny_config, tiny_networks, write_tiny_store
 
 
@@ -27,7 +28,15 @@ def whole(tmp_path_factory):
     with tiny_networks():
         output, kept = run / "checkpoint.pt", {"history": run / "history.csv"}
         kept["state"] = run / "state.pt"
-        train(config, store, output, **kept, device="cpu", evaluate_batch_size=9, threads=1)
+        train(
+            RunConfig.of(config),
+            store,
+            output,
+            **kept,
+            device="cpu",
+            evaluate_batch_size=9,
+            threads=1,
+        )
         names = {"scores": "scores.h5", "metrics": "metrics.json", "classes": "classes.csv"}
         outputs = {key: run / name for key, name in names.items()}
         evaluate(output, store, **outputs, device="cpu", batch_size=9)

@@ -42,7 +42,8 @@ def test_every_grid_and_every_run_of_it_is_read_back(root, tmp_path, name):
     assert read_grid(tmp_path / "grid.json") == grid
     for run in grid["runs"].values():
         (tmp_path / "config.yaml").write_text(params.dump(run))
-        assert read_run(tmp_path / "config.yaml") == run
+        read = read_run(tmp_path / "config.yaml")
+        assert (read.to_mapping(), read.address) == (run, params.address(run))
 
 
 @pytest.mark.parametrize("batch", range(3))

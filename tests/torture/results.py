@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from dualhead.cli.runs import _run_settings
+from dualhead.cli.runs import _run_config
 from dualhead.report import made
 from dualhead.report.results import read_history
 from dualhead.runs.verify import verify_results
@@ -66,7 +66,7 @@ def config(folder: Path) -> Attempt:
     run, settings = next(iter(fake.grid["runs"].items()))
     path = fake.results / "runs" / run / "config.yaml"
     path.write_text(dump(settings))
-    return damaged_file(path, _run_settings)
+    return damaged_file(path, _run_config)
 
 
 def grid(folder: Path) -> Attempt:

@@ -12,7 +12,7 @@ from dualhead.data.datasets import DATASETS
 from dualhead.settings import checks, params
 from dualhead.settings.formats import read_grid, read_published, read_run
 from dualhead.settings.grid import resolve
-from dualhead.settings.params import Settings, address
+from dualhead.settings.params import Settings
 from dualhead.settings.reading import Located
 from dualhead.workspace.settings import load_workspace
 from tests.builders.mutations import mutate_text, mutate_values
@@ -71,7 +71,10 @@ def _planned(found: Settings, plain: Settings, folder: Path, rng: random.Random)
         path = folder / "config.yaml"
         path.write_text(params.dump(settings), encoding="utf-8")
         back = read_run(path)
-        if not (run.endswith(f"-{address(back)}") and same(back, json.loads(json.dumps(settings)))):
+        if not (
+            run.endswith(f"-{back.address}")
+            and same(back.to_mapping(), json.loads(json.dumps(settings)))
+        ):
             return Verdict(Outcome.ACCEPTED, f"{run} is not read back as it is")
     return Verdict(Outcome.SAME if same(found, plain) else Outcome.OTHER)
 

@@ -22,7 +22,7 @@ from dualhead.files import write_text
 from dualhead.settings import checks, defaults
 from dualhead.settings import params as params_module
 from dualhead.settings.formats import read_grid, read_run
-from dualhead.settings.params import Settings
+from dualhead.settings.run import RunConfig
 
 if TYPE_CHECKING:
     from dualhead.data.dataset import Dataset
@@ -90,7 +90,7 @@ def _train(options: argparse.Namespace) -> int | None:
 
     work = partial(
         train,
-        _run_settings(options.config),
+        _run_config(options.config),
         options.store,
         options.output,
         history=options.history or options.output.with_name("history.csv"),
@@ -113,12 +113,12 @@ def _train(options: argparse.Namespace) -> int | None:
             lock.unlink(missing_ok=True)
 
 
-def _run_settings(path: Path) -> Settings:
+def _run_config(path: Path) -> RunConfig:
     """Return a run's settings; refuse those of another run than the folder is named after."""
     from dualhead.runs.scores import address_of
 
     config = read_run(path)
-    found, expected = params_module.address(config), address_of(path).get("address")
+    found, expected = config.address, address_of(path).get("address")
     if expected not in (None, found):
         raise ValueError(
             f"{path}: expected the settings of run {expected}, as its folder says, found those of "

@@ -10,23 +10,25 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from dualhead.settings.params import Settings
+from dualhead.settings.run import InputSettings
 
 DRIFT_DEGREES = (-10.0, -5.0, 0.0, 5.0, 10.0)  # 2s-AGCN's random_move, for Kinetics' -0.5..0.5
 DRIFT_SCALES = (0.9, 1.0, 1.1)
 DRIFT_SHIFTS = (-0.2, -0.1, 0.0, 0.1, 0.2)
 
 
-def choose_frames(num_frames: Tensor, settings: Settings, generator: Generator | None) -> Tensor:
+def choose_frames(
+    num_frames: Tensor, settings: InputSettings, generator: Generator | None
+) -> Tensor:
     """Return the frame of each recording at each time, (B, T) int64."""
-    steps: int = settings["num_frames"]
-    if settings["resample"] == "uniform":
+    steps = settings.num_frames
+    if settings.resample == "uniform":
         frames = _resample(num_frames.clamp(min=1), steps, generator)
     else:
         frames = torch.arange(steps).expand(len(num_frames), steps)
-    if generator is None or not settings["random_crop"]:
+    if generator is None or not settings.random_crop:
         return frames
-    kept: int = settings["random_crop"]
+    kept = settings.random_crop
     begin = torch.randint(steps - kept + 1, (len(frames), 1), generator=generator)
     return frames.gather(1, begin + torch.arange(kept))
 
@@ -48,12 +50,12 @@ def _resample(num_frames: Tensor, steps: int, generator: Generator | None) -> Te
     return (draws * num_frames[:, None]).long().sort(dim=1).values
 
 
-def draw_turn(count: int, settings: Settings, generator: Generator | None) -> Tensor | None:
+def draw_turn(count: int, settings: InputSettings, generator: Generator | None) -> Tensor | None:
     """Return one random rotation times one random scale a sample, (B, 3, 3); None if there is none.
 
     Whole degrees about x and about y, uniform, as CTR-GCN draws them; y first.
     """
-    limit, (low, high) = settings["random_rotation"], settings["random_scale"]
+    limit, (low, high) = settings.random_rotation, settings.random_scale
     if generator is None or (limit == 0 and low == high == 1.0):
         return None
     degrees = torch.randint(-limit, limit + 1, (2, count), generator=generator)

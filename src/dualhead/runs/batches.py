@@ -32,7 +32,7 @@ from dualhead.runs.augment import (
     draw_turn,
     min_max,
 )
-from dualhead.settings.params import Settings
+from dualhead.settings.run import InputSettings
 
 if TYPE_CHECKING:
     from dualhead.data.store import Store
@@ -139,14 +139,14 @@ def epoch_order(num_samples: int, batch_size: int, passes: int, generator: Gener
 
 
 def ordered_batches(
-    split: Split, batch_size: int, *, modality: str, settings: Settings
+    split: Split, batch_size: int, *, modality: str, settings: InputSettings
 ) -> Iterator[Tensor]:
     """Yield the split in order, unaugmented: (B, C, T, V, M) each."""
     for index in torch.split(torch.arange(len(split)), batch_size):
         yield make_batch(split, index, modality=modality, settings=settings, generator=None)
 
 
-def frame_numbers(split: Split, index: Tensor, settings: Settings) -> Tensor:
+def frame_numbers(split: Split, index: Tensor, settings: InputSettings) -> Tensor:
     """Return the frame of each recording at each time of a test batch, (B, T) int64."""
     frames = choose_frames(split.num_frames[index], settings, None)
     return frames % split.num_frames[index].clamp(min=1)[:, None] if split.loops else frames
@@ -157,7 +157,7 @@ def make_batch(
     index: Tensor,
     *,
     modality: str,
-    settings: Settings,
+    settings: InputSettings,
     generator: Generator | None,
 ) -> Tensor:
     """Return one batch, (B, C, T, V, M) float32 on the split's device.
@@ -175,10 +175,10 @@ def make_batch(
     if turn is not None:
         turn = send(turn, split.device)
         joints = apply_turn(joints, turn)
-    if settings["min_max"]:
+    if settings.min_max:
         low, high = _extent(split, index, turn)
         joints = min_max(joints, low, high).masked_fill_(~present[..., None, None], 0)
-    if generator is not None and settings["random_move"]:
+    if generator is not None and settings.random_move:
         matrices, shifts = draw_drift(len(index), frames.shape[1], generator)
         joints = apply_drift(joints, send(matrices, split.device), send(shifts, split.device))
     joints = joints.permute(0, 4, 1, 3, 2).contiguous()  # (B, C, T, V, M)

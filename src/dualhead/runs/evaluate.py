@@ -35,7 +35,8 @@ from dualhead.runs.scores import (
     write_classes,
     write_scores,
 )
-from dualhead.settings.params import Settings, address
+from dualhead.settings.params import Settings
+from dualhead.settings.run import RunConfig, ScoreSettings
 
 
 def evaluate(
@@ -68,7 +69,7 @@ def evaluate(
     """
     use_cpu(threads)
     content = _own_checkpoint(checkpoint)
-    config: Settings = content["config"]
+    config = RunConfig.of(content["config"])
     where = choose_device(device)
     with Store(store) as source:
         check_store(source, config, content["num_classes"])
@@ -79,22 +80,21 @@ def evaluate(
         held_out = load_split(source, validation, where) if len(validation) else None
         subjects = source.meta["subject"][validation].tolist() if held_out else []
         class_names = source.class_names
+    scoring, last = config.scoring, content["selections"]["last"]["epoch"]
     epochs = {name: entry["epoch"] for name, entry in content["selections"].items()}
-    on_test = _score(checkpoint, test, config, epochs, batch_size)
-    last = {"last": epochs["last"]}
-    on_held_out = _score(checkpoint, held_out, config, last, batch_size) if held_out else None
-    maps = _attend(load(checkpoint, "last", where), test, config)
-    names, labels, selections = on_test
+    names, labels, selections = _score(checkpoint, test, scoring, epochs, batch_size)
+    held = _score(checkpoint, held_out, scoring, {"last": last}, batch_size) if held_out else None
+    maps = _attend(load(checkpoint, "last", where), test, scoring)
     facts = _facts(config, content["training"], len(test), len(class_names))
     write_scores(
         *(scores, names, labels, class_names, selections),
-        validation=on_held_out,
+        validation=held,
         attention=maps,
         identity=facts,
     )
     write_classes(classes, selections=selections, labels=labels, class_names=class_names)
-    if on_held_out:
-        facts |= {VALIDATION: _held_out_facts(on_held_out, subjects)}
+    if held:
+        facts |= {VALIDATION: _held_out_facts(held, subjects)}
     files = {path.name: digest_of(path) for path in (checkpoint, scores, classes)}
     files |= content["training"].get("files", {})
     write_record(metrics, {**facts, **measure(selections, labels)}, files)
@@ -117,42 +117,40 @@ def _held_out_facts(scored: Scored, subjects: list[int]) -> Settings:
 
 
 def _score(
-    checkpoint: Path, split: Split, config: Settings, epochs: dict[str, int], batch_size: int
+    checkpoint: Path, split: Split, scoring: ScoreSettings, epochs: dict[str, int], batch_size: int
 ) -> Scored:
     """Return the scores of each selection; weights of one epoch are the same and scored once."""
     scored: dict[int, Heads] = {}
     for name, epoch in epochs.items():
         if epoch not in scored:
             model = load(checkpoint, name, split.device)
-            scored[epoch] = score_split(model, split, config, batch_size)
+            scored[epoch] = score_split(model, split, scoring, batch_size)
     selections = {name: Selection(epoch, scored[epoch]) for name, epoch in epochs.items()}
     return Scored(split.names, split.labels.numpy(), selections)
 
 
-def score_split(model: nn.Module, split: Split, config: Settings, batch_size: int) -> Heads:
+def score_split(model: nn.Module, split: Split, scoring: ScoreSettings, batch_size: int) -> Heads:
     """Return logits and softmax of each head and of their fusion, (n, classes) each."""
-    batches = ordered_batches(
-        split, batch_size, modality=config["modality"], settings=config["input"]
-    )
+    batches = ordered_batches(split, batch_size, modality=scoring.modality, settings=scoring.input)
     count = -(-len(split) // batch_size)
     shown = progress(batches, total=count, label="scores", unit="batches")
-    name = config["train"]["precision"]
+    name = scoring.precision
     advice = f"lower hardware.evaluate_batch_size, now {batch_size}; it changes no result"
     with memory_error(split.device, advice), precision(name), autocast(name, split.device):
-        return fuse_heads(infer(model, shown), config["evaluate"]["fusion_weight"])
+        return fuse_heads(infer(model, shown), scoring.fusion_weight)
 
 
-def _attend(model: nn.Module, split: Split, config: Settings) -> Attention | None:
+def _attend(model: nn.Module, split: Split, scoring: ScoreSettings) -> Attention | None:
     """Return a network's attention maps of each class's first test recording; None without attention."""
     if not (isinstance(model, DualHead) and gates(model)):
         return None
     first = np.unique(split.labels.numpy(), return_index=True)[1]
-    index, settings = torch.from_numpy(first), config["input"]
+    index, settings = torch.from_numpy(first), scoring.input
     maps: dict[str, list[Tensor]] = {}
     with precision("fp32"):
         for one in torch.split(index, 1):  # together they would take the memory of a training step
             batch = make_batch(
-                split, one, modality=config["modality"], settings=settings, generator=None
+                split, one, modality=scoring.modality, settings=settings, generator=None
             )
             for name, values in attention_maps(model, batch).items():
                 maps.setdefault(name, []).append(values.float().cpu())
@@ -161,15 +159,15 @@ def _attend(model: nn.Module, split: Split, config: Settings) -> Attention | Non
     return Attention(names, frame_numbers(split, index, settings).numpy(), tables)
 
 
-def _facts(config: Settings, training: Settings, num_test: int, num_classes: int) -> Settings:
+def _facts(config: RunConfig, training: Settings, num_test: int, num_classes: int) -> Settings:
     """Return the head of metrics.json: the run's identity and what its training cost."""
     same = ("parameters", "gmacs", "device", "peak_memory_mb", "final_loss", "git", "versions")
     return {
-        "benchmark": config["benchmark"],
-        "variant": config["variant"],
-        "stream": config["modality"],
-        "seed": config["seed"],
-        "address": address(config),
+        "benchmark": config.benchmark,
+        "variant": config.variant,
+        "stream": config.modality,
+        "seed": config.seed,
+        "address": config.address,
         "num_test": num_test,
         "num_classes": num_classes,
         "train_seconds": training["seconds"],

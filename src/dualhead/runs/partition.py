@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dualhead.data.leakage import refuse_overlap
 from dualhead.models.checkpoint import layout_of
 from dualhead.settings.params import Settings, address
+from dualhead.settings.run import RunConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dualhead.data.store import Store
 
 
-def check_store(store: Store, config: Settings, num_classes: int | None = None) -> None:
+def check_store(store: Store, config: RunConfig, num_classes: int | None = None) -> None:
     """Refuse a store that is not the one a run was configured for.
 
     Args:
@@ -31,16 +32,16 @@ def check_store(store: Store, config: Settings, num_classes: int | None = None) 
             training samples include test samples.
     """
     path, kind = store.path, store.attributes["dataset"]
-    if kind != config["kind"]:
+    if kind != config.kind:
         raise ValueError(
-            f"{path}: expected a store of {config['kind']}, found one of {kind}; "
-            f"give the store that the configuration names, {config['store']}"
+            f"{path}: expected a store of {config.kind}, found one of {kind}; "
+            f"give the store that the configuration names, {config.store}"
         )
-    made = str(store.attributes.get("address", "")) or config["store"]
-    if made != config["store"] or store.max_bodies != config["max_bodies"]:
+    made = str(store.attributes.get("address", "")) or config.store
+    if made != config.store or store.max_bodies != config.max_bodies:
         raise ValueError(
-            f"{path}: a store made with other settings: expected {config['store']} with "
-            f"{config['max_bodies']} bodies, found {made} with {store.max_bodies}, prepared with "
+            f"{path}: a store made with other settings: expected {config.store} with "
+            f"{config.max_bodies} bodies, found {made} with {store.max_bodies}, prepared with "
             f"{store.attributes['settings']}; give the store that the configuration names"
         )
     if num_classes not in (None, store.num_classes):
@@ -48,8 +49,8 @@ def check_store(store: Store, config: Settings, num_classes: int | None = None) 
             f"{path}: expected {num_classes} classes, as the network tells apart, found "
             f"{store.num_classes}; give the store that it was trained on"
         )
-    refuse_overlap(store, config["split"])
-    _refuse_unlabelled(store, config["split"])
+    refuse_overlap(store, config.split)
+    _refuse_unlabelled(store, config.split)
 
 
 def _refuse_unlabelled(store: Store, split: str) -> None:
@@ -101,7 +102,7 @@ class Positions(NamedTuple):
     test: npt.NDArray[np.int64]
 
 
-def split_positions(store: Store, config: Settings) -> Positions:
+def split_positions(store: Store, config: RunConfig) -> Positions:
     """Return the positions of a run's training, held-out and test samples.
 
     `train.validation` of the training split's subjects are held out, with every recording of
@@ -111,8 +112,8 @@ def split_positions(store: Store, config: Settings) -> Positions:
     Raises:
         ValueError: if subjects are to be held out, but are not known, or there is only one.
     """
-    training, test = store.split(config["split"])
-    share: float = config["train"]["validation"]
+    training, test = store.split(config.split)
+    share = config.train.validation
     if share == 0:
         return Positions(training, training[:0], test)
     subjects = _subjects(store, training)

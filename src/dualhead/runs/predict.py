@@ -42,6 +42,7 @@ from dualhead.runs.recordings import (
 )
 from dualhead.runs.scores import Selection, measure, write_scores
 from dualhead.settings.params import Settings
+from dualhead.settings.run import ScoreSettings
 
 Array = npt.NDArray[np.float32]
 
@@ -224,8 +225,8 @@ def _answers(
     split = load_split(store, positions, ensemble.device)
     total = np.zeros((len(pieces), ensemble.num_classes))
     for network in ensemble.networks:
-        config = network.content["config"]
-        total += score_split(network.model, split, config, BATCH_SIZE)["fusion"]["softmax"]
+        scoring = ScoreSettings.of(network.content["config"])
+        total += score_split(network.model, split, scoring, BATCH_SIZE)["fusion"]["softmax"]
     scores = (total / len(ensemble.networks)).astype(np.float32)
     wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(wrong):

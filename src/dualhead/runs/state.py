@@ -17,7 +17,8 @@ from torch import Generator, Tensor, nn
 from dualhead.files import check_seal
 from dualhead.models.checkpoint import read_tensors, write_tensors
 from dualhead.runs.distributed import ALONE, Share
-from dualhead.settings.params import Settings, address
+from dualhead.settings.params import Settings
+from dualhead.settings.run import RunConfig
 
 STATE_FORMAT = 3  # 2 was not sealed
 REMEDY = "remove it to train from the beginning"
@@ -105,7 +106,7 @@ def refuse_divergence(run: Training) -> None:
         )
 
 
-def save_state(run: Training, path: Path, config: Settings) -> None:
+def save_state(run: Training, path: Path, config: RunConfig) -> None:
     """Write all that a later process needs to go on in the same bits, whole or not at all."""
     if run.share.rank:
         return  # the first process has the same
@@ -114,7 +115,7 @@ def save_state(run: Training, path: Path, config: Settings) -> None:
     run.count_time()
     content = {
         "format": STATE_FORMAT,
-        "config": address(config),
+        "config": config.address,
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "generator": run.generator.get_state(),
@@ -126,7 +127,7 @@ def save_state(run: Training, path: Path, config: Settings) -> None:
     run.saved_at = time.monotonic()
 
 
-def resume(run: Training, path: Path, config: Settings, device: torch.device) -> None:
+def resume(run: Training, path: Path, config: RunConfig, device: torch.device) -> None:
     """Restore a training from its state file, if there is one.
 
     Raises:
@@ -136,9 +137,9 @@ def resume(run: Training, path: Path, config: Settings, device: torch.device) ->
         return
     content = read_tensors(path, REMEDY)
     found = content if isinstance(content, dict) else {}
-    if found.get("format") not in (2, STATE_FORMAT) or found["config"] != address(config):
+    if found.get("format") not in (2, STATE_FORMAT) or found["config"] != config.address:
         raise ValueError(
-            f"{path}: expected the state of run {address(config)}, format {STATE_FORMAT}; found "
+            f"{path}: expected the state of run {config.address}, format {STATE_FORMAT}; found "
             f"{found.get('config')}, format {found.get('format')}. Remove it to train anew"
         )
     if found["format"] == STATE_FORMAT and not check_seal(path, REMEDY):

@@ -42,6 +42,7 @@ from dualhead.runs.scores import fuse
 from dualhead.runs.state import Training, refuse_divergence, resume, save_state
 from dualhead.runs.stopping import Requested, stop_requests
 from dualhead.settings.params import Settings
+from dualhead.settings.run import RunConfig, TrainSettings
 
 REQUEUE = 75
 """Exit code of a training that was asked to end and has saved its state; run it again to go on.
@@ -57,7 +58,7 @@ EVALUATED = (
 
 
 def train(
-    config: Settings,
+    config: RunConfig,
     store: Path,
     output: Path,
     *,
@@ -99,7 +100,7 @@ def train(
         run = begin(config, source, where, share)
         resume(run, state, config, where)
         share.wait()  # for all to have read the state
-        with precision(config["train"]["precision"]), stop_requests(requested) as stop:
+        with precision(config.train.precision), stop_requests(requested) as stop:
             if not _train_epochs(run, config, splits, evaluate_batch_size, state=state, stop=stop):
                 if share.rank == 0:
                     saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
@@ -115,7 +116,7 @@ def train(
 
 def _train_epochs(
     run: Training,
-    config: Settings,
+    config: RunConfig,
     splits: dict[str, Split],
     evaluate_batch_size: int,
     *,
@@ -123,10 +124,10 @@ def _train_epochs(
     stop: Requested,
 ) -> bool:
     """Train until the last epoch is done; return False if a stop was asked for, with the state saved."""
-    settings, split = config["train"], splits["training"]
-    while run.epoch < settings["epochs"]:
+    settings, split = config.train, splits["training"]
+    while run.epoch < settings.epochs:
         if not len(run.order):
-            sizes = len(split), settings["batch_size"], settings["passes"]
+            sizes = len(split), settings.batch_size, settings.passes
             run.order = epoch_order(*sizes, run.generator)
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(run.epoch, settings)
@@ -156,15 +157,15 @@ def _train_epochs(
     return True
 
 
-def _check_settings(config: Settings, share: Share) -> None:
+def _check_settings(config: RunConfig, share: Share) -> None:
     """Refuse a crop of more frames than there are, and more processes than there is work for."""
-    settings, frames = config["train"], config["input"]
-    if frames["random_crop"] > frames["num_frames"]:
+    settings, frames = config.train, config.input
+    if frames.random_crop > frames.num_frames:
         raise ValueError(
-            f"input.random_crop: {frames['random_crop']} frames cannot be cut from the "
-            f"{frames['num_frames']} of input.num_frames"
+            f"input.random_crop: {frames.random_crop} frames cannot be cut from the "
+            f"{frames.num_frames} of input.num_frames"
         )
-    parts = settings["forward_batch_size"], settings["batch_size"] % settings["forward_batch_size"]
+    parts = settings.forward_batch_size, settings.batch_size % settings.forward_batch_size
     if any(0 < part < share.size for part in parts):
         raise ValueError(
             f"hardware.gpus_per_training: {share.size} processes cannot share parts of a batch of "
@@ -174,7 +175,7 @@ def _check_settings(config: Settings, share: Share) -> None:
 
 
 def _load_splits(
-    store: Store, config: Settings, device: torch.device, share: Share
+    store: Store, config: RunConfig, device: torch.device, share: Share
 ) -> dict[str, Split]:
     """Return `training`, and in the process that evaluates `test`, and `validation` if there is one.
 
@@ -183,28 +184,28 @@ def _load_splits(
     positions = split_positions(store, config)
     for name in ("training", "test"):
         if not len(getattr(positions, name)):
-            raise ValueError(f"{store.path}: split {config['split']} has no {name} samples")
+            raise ValueError(f"{store.path}: split {config.split} has no {name} samples")
     splits = {
         name: load_split(store, part, device)
         for name, part in positions._asdict().items()
         if len(part) and (name == "training" or share.rank == 0)
     }
-    size, settings = len(splits["training"]) * config["train"]["passes"], config["train"]
-    if size < settings["batch_size"]:
+    size, settings = len(splits["training"]) * config.train.passes, config.train
+    if size < settings.batch_size:
         print(
             f"{store.path}: only {size} training samples an epoch, so a batch is all of them, "
-            f"not train.batch_size {settings['batch_size']}",
+            f"not train.batch_size {settings.batch_size}",
             file=sys.stderr,
         )
     return splits
 
 
-def begin(config: Settings, store: Store, device: torch.device, share: Share = ALONE) -> Training:
+def begin(config: RunConfig, store: Store, device: torch.device, share: Share = ALONE) -> Training:
     """Return a training at its beginning: weights and order follow from the seed."""
-    torch.manual_seed(config["seed"])
-    settings = {key: value for key, value in config["model"].items() if key != "name"}
+    torch.manual_seed(config.seed)
+    settings = {key: value for key, value in config.model.items() if key != "name"}
     model = build_model(
-        config["model"]["name"],
+        config.model["name"],
         settings,
         store.layout,
         store.num_classes,
@@ -214,39 +215,38 @@ def begin(config: Settings, store: Store, device: torch.device, share: Share = A
     share.synchronize(model)
     return Training(
         model=model,
-        optimizer=make_optimizer(model, config["train"]),
-        generator=Generator().manual_seed(config["seed"]),
+        optimizer=make_optimizer(model, config.train),
+        generator=Generator().manual_seed(config.seed),
         share=share,
     )
 
 
-def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.SGD:
+def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
     """Return SGD with Nesterov momentum, and weight decay on every parameter as the authors do."""
     return torch.optim.SGD(
         model.parameters(),
-        lr=settings["learning_rate"],
-        momentum=settings["momentum"],
-        nesterov=settings["momentum"] > 0,
-        weight_decay=settings["weight_decay"],
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
+        weight_decay=settings.weight_decay,
     )
 
 
-def learning_rate(epoch: int, settings: Settings) -> float:
+def learning_rate(epoch: int, settings: TrainSettings) -> float:
     """Return the learning rate of an epoch, counted from 0.
 
     It grows linearly over the warm-up epochs and is divided by 10 after each milestone: with
     milestone 40, the 41st epoch is the first slower one.
     """
-    base: float = settings["learning_rate"]
-    warmup: int = settings["warmup_epochs"]
+    base, warmup = settings.learning_rate, settings.warmup_epochs
     if epoch < warmup:
         return base * (epoch + 1) / warmup
-    passed = sum(epoch >= milestone for milestone in settings["milestones"])
+    passed = sum(epoch >= milestone for milestone in settings.milestones)
     return base / float(10**passed)
 
 
 def training_step(
-    run: Training, split: Split, index: Tensor, config: Settings
+    run: Training, split: Split, index: Tensor, config: RunConfig
 ) -> dict[str, Tensor]:
     """Take one step on the samples `index`; return its loss, each head's, and the percentage right.
 
@@ -254,25 +254,25 @@ def training_step(
     batch; batch statistics are those of a part. Of each part every process makes the whole batch,
     so that all draw the same numbers, and computes its share.
     """
-    settings = config["train"]
+    settings = config.train
     run.optimizer.zero_grad()
     total: dict[str, Tensor] = {}
-    for part in torch.split(index, settings["forward_batch_size"]):
+    for part in torch.split(index, settings.forward_batch_size):
         own = run.share.own(len(part))
         batch = make_batch(
             split,
             part,
-            modality=config["modality"],
-            settings=config["input"],
+            modality=config.modality,
+            settings=config.input,
             generator=run.generator,
         )[own]
         labels = send(split.labels[part[own]], split.device)
-        with autocast(settings["precision"], split.device):
+        with autocast(settings.precision, split.device):
             logits = head_logits(run.model, batch)
-        record = _losses(logits, labels, settings["loss"])
+        record = _losses(logits, labels, settings.loss)
         weight = len(labels) / len(index)
         (weight * record["loss"]).backward()  # type: ignore[no-untyped-call]
-        record["train_top1"] = _accuracy(logits, labels, config["evaluate"]["fusion_weight"])
+        record["train_top1"] = _accuracy(logits, labels, config.fusion_weight)
         total = {key: total.get(key, 0) + weight * value.detach() for key, value in record.items()}
     gradients = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
     run.share.add_up([*gradients, *total.values()])
@@ -296,7 +296,7 @@ def _accuracy(logits: Mapping[str, Tensor], labels: Tensor, weight: float) -> Te
     return 100 * (fused.argmax(-1) == labels).float().mean()
 
 
-def _remaining_batches(run: Training, settings: Settings) -> Iterator[Tensor]:
+def _remaining_batches(run: Training, settings: TrainSettings) -> Iterator[Tensor]:
     """Yield the remaining batches of the running epoch, with a progress bar in the first process."""
     steps = run.order[len(run.records) :]
     if run.share.rank:
@@ -304,7 +304,7 @@ def _remaining_batches(run: Training, settings: Settings) -> Iterator[Tensor]:
     return progress(
         steps,
         total=len(steps),
-        label=f"epoch {run.epoch + 1}/{settings['epochs']}",
+        label=f"epoch {run.epoch + 1}/{settings.epochs}",
         unit="samples",
         scale=run.order.shape[1],
         describe=lambda: (
@@ -314,31 +314,31 @@ def _remaining_batches(run: Training, settings: Settings) -> Iterator[Tensor]:
     )
 
 
-def _seconds_left(run: Training, settings: Settings) -> float:
+def _seconds_left(run: Training, settings: TrainSettings) -> float:
     """Return the seconds that the rest takes at the speed so far."""
-    return run.all_seconds * (float(settings["epochs"]) / run.epochs_done - 1)
+    return run.all_seconds * (float(settings.epochs) / run.epochs_done - 1)
 
 
-def _memory_advice(settings: Settings) -> str:
+def _memory_advice(settings: TrainSettings) -> str:
     return (
-        f"lower train.forward_batch_size, now {settings['forward_batch_size']}; gradients are "
-        f"accumulated, so the effective train.batch_size stays {settings['batch_size']}"
+        f"lower train.forward_batch_size, now {settings.forward_batch_size}; gradients are "
+        f"accumulated, so the effective train.batch_size stays {settings.batch_size}"
     )
 
 
 def _finish_epoch(
-    run: Training, splits: dict[str, Split], config: Settings, batch_size: int
+    run: Training, splits: dict[str, Split], config: RunConfig, batch_size: int
 ) -> None:
     """Evaluate if it is due, keep the best weights, and add the epoch's row to the history."""
-    settings = config["train"]
+    settings = config.train
     row = {"epoch": run.epoch + 1, "learning_rate": float(run.optimizer.param_groups[0]["lr"])}
     for key in run.records[0]:
         row[key] = float(torch.stack([record[key] for record in run.records]).double().mean())
     run.epoch += 1
-    due = run.epoch % settings["evaluate_every"] == 0 or run.epoch == settings["epochs"]
+    due = run.epoch % settings.evaluate_every == 0 or run.epoch == settings.epochs
     for part in [part for part in EVALUATED if part in splits and due and run.share.rank == 0]:
         labels = splits[part].labels.numpy()
-        for head, kinds in score_split(run.model, splits[part], config, batch_size).items():
+        for head, kinds in score_split(run.model, splits[part], config.scoring, batch_size).items():
             row[f"{part}_{head}_top1"] = top_k_accuracy(kinds["softmax"], labels, 1)
         top1, best = row[f"{part}_fusion_top1"], run.best.get(f"best_on_{part}", {"top1": -1.0})
         if top1 > best["top1"]:
@@ -351,7 +351,7 @@ def _finish_epoch(
     run.peak_memory = max(run.peak_memory, peak_memory(splits["training"].device))
 
 
-def _epoch_line(run: Training, settings: Settings) -> str:
+def _epoch_line(run: Training, settings: TrainSettings) -> str:
     """Return an epoch as the log shows it."""
     row, evaluated = run.history[-1], []
     for part in [part for part in EVALUATED if f"{part}_fusion_top1" in row]:
@@ -360,7 +360,7 @@ def _epoch_line(run: Training, settings: Settings) -> str:
         evaluated.append(" ".join([part, *shown]))  # test coarse 81.20 fine 82.00 fusion 83.10
     return "  ".join(
         [
-            f"epoch {run.epoch}/{settings['epochs']}",
+            f"epoch {run.epoch}/{settings.epochs}",
             f"lr {row['learning_rate']:g}",
             f"loss {row['loss']:.4f}",
             f"train {row['train_top1']:.2f}",
@@ -372,7 +372,7 @@ def _epoch_line(run: Training, settings: Settings) -> str:
 
 
 def _write_results(
-    run: Training, config: Settings, store: Store, output: Path, history: Path
+    run: Training, config: RunConfig, store: Store, output: Path, history: Path
 ) -> None:
     """Write the history, then the checkpoint with the last epoch's weights and those that did best.
 
@@ -386,7 +386,7 @@ def _write_results(
     write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
     save_checkpoint(
         output,
-        config=config,
+        config=config.to_mapping(),
         layout=store.layout,
         class_names=store.class_names,
         preparation=store.attributes["settings"],
@@ -395,10 +395,10 @@ def _write_results(
     )
 
 
-def _facts(run: Training, config: Settings, store: Store) -> Settings:
+def _facts(run: Training, config: RunConfig, store: Store) -> Settings:
     """Return the facts about a training that its checkpoint keeps."""
     device = next(run.model.parameters()).device
-    frames, layout = config["input"]["num_frames"], store.layout
+    frames, layout = config.input.num_frames, store.layout
     shape = (1, layout.num_coordinates, frames, layout.num_joints, store.max_bodies)
     return {
         "epochs": run.epoch,

@@ -13,7 +13,6 @@ from dualhead.models import checkpoint
 from dualhead.runs import scores, state
 from dualhead.runs.scores import HISTORY_REMEDY
 from dualhead.settings.formats import read_run
-from dualhead.settings.params import address
 
 SEALED = {
     "checkpoint.pt": checkpoint.REMEDY,
@@ -71,7 +70,7 @@ def _is_told(path: Path) -> bool:
             store.check(np.arange(len(store)))
             return store.checksums is not None
     if path.name == "config.yaml":
-        stated, found = scores.address_of(path).get("address"), address(read_run(path))
+        stated, found = scores.address_of(path).get("address"), read_run(path).address
         if stated not in (None, found):
             raise ValueError(
                 f"{path}: expected the settings of run {stated}, found those of {found}"

@@ -30,6 +30,7 @@ from dualhead.settings.defaults import (
 )
 from dualhead.settings.params import MODALITY_NAMES, Settings, address, locate
 from dualhead.settings.reading import Located, read_json
+from dualhead.settings.run import RunConfig
 from dualhead.settings.schema import (
     FLAG,
     MOST,
@@ -260,7 +261,7 @@ def _check_addresses(grid: Settings, path: Path) -> None:
         raise ValueError(f"{path}: expected {missing[0]} among its own, found none")
 
 
-def read_run(path: Path) -> Settings:
+def read_run(path: Path) -> RunConfig:
     """Return a run's complete settings (config.yaml).
 
     Raises:
@@ -272,7 +273,7 @@ def read_run(path: Path) -> Settings:
             f"{path}: expected one run's settings, found a params file; `dualhead configure` writes one run's"
         )
     _check(record(RUN), run)
-    return run.content
+    return RunConfig.of(run.content)
 
 
 def check_trained(config: object, path: Path) -> None:
