@@ -175,6 +175,22 @@ def archives_in(raw: Sequence[Path]) -> list[RawFile]:
     ]
 
 
+def lying_in(raw: Sequence[Path]) -> str:
+    """Return what lies in raw paths where a recording was expected, as the end of a sentence.
+
+    Of archives within folders or others, a second sentence says how to give them.
+    """
+    text = f"but {seen_in(raw)}. "
+    archives = archives_in(raw)
+    on_disk = [str(file.source) for file in archives if file.member is None]
+    if on_disk:
+        more = f" and {len(on_disk) - 1} more" if len(on_disk) > 1 else ""
+        return f"{text}Archives in folders are not entered: give them, --raw {on_disk[0]}{more}. "
+    if archives:
+        return f"{text}It holds archives, such as {archives[0].path}: unpack it, and give these. "
+    return text
+
+
 def _read_to_end(tar: tarfile.TarFile) -> None:
     """Let gzip compare its checksum, which stands behind all that tar looks at."""
     assert tar.fileobj is not None, "a closed tar"

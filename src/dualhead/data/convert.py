@@ -80,8 +80,8 @@ def joint_sources(
     if missing:
         raise ValueError(
             f"layouts {source.name} and {target.name}: {source.name} has nothing for "
-            f"{', '.join(missing)}. Name the joints of {source.name} whose mean each of them is, "
-            "or take a target without them."
+            f"{', '.join(missing[:5])}{f' and {len(missing) - 5} more' if missing[5:] else ''}. Name those whose mean "
+            "each of them is in a YAML file, --joints FILE, or take a target without them."
         )
     return found
 

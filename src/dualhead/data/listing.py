@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dualhead.arrays import Columns
-from dualhead.data.archives import archives_in, list_files, read_file, seen_in
+from dualhead.data.archives import archives_in, list_files, lying_in, read_file
 from dualhead.data.dataset import Dataset, Dropped, RawSample
 from dualhead.data.datasets import DATASETS
 from dualhead.data.forms import tell
@@ -55,17 +55,9 @@ def _nothing_found(dataset: Dataset, raw: Sequence[Path], left_out: Sequence[Dro
     if left_out:
         reasons = by_reason(Counter(row.reason for row in left_out))
         text += f" (left out: {reasons}; the first: {left_out[0].detail})"
-    text += f", but {seen_in(raw)}. "
-    archives = archives_in(raw)
-    on_disk = [str(file.source) for file in archives if file.member is None]
-    if on_disk:
-        return (
-            text
-            + f"Archives in folders are not entered: give them, --raw {on_disk[0]}"
-            + (f" and {len(on_disk) - 1} more." if len(on_disk) > 1 else ".")
-        )
-    if archives:
-        return text + f"It holds archives, such as {archives[0].path}: unpack it, and give these."
+    text += f", {lying_in(raw)}"
+    if archives_in(raw):
+        return text.rstrip()
     told = _told(raw)
     if told:
         return text + told

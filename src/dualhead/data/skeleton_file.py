@@ -141,7 +141,7 @@ class _Lines:
 
     def damaged(self, number: int, expected: str) -> ValueError:
         """Return the error that a line is not what was expected there."""
-        if number < len(self) - 1:
+        if number < len(self) - 1 or (not number and self[number].strip()):
             text = self[number].decode(errors="replace").strip()
             found = f"{text[:60]!r} in line {number + 1}"
             remedy = _remedy(text)
@@ -207,12 +207,12 @@ def _read_line(lines: _Lines, number: int) -> list[float]:
     """Return the first three fields of a line, however they are written."""
     try:
         x, y, z = lines[number].split()[:3]
-        return [_number(x), _number(y), _number(z)]
+        return [read_number(x), read_number(y), read_number(z)]
     except ValueError as error:
         raise lines.damaged(number, "x, y and z of a joint") from error
 
 
-def _number(field: bytes) -> float:
+def read_number(field: bytes) -> float:
     """Return a number as Python or Microsoft's C writes it: `-1.#IND`, `1.#INF00`, `-nan(ind)`."""
     try:
         return float(field)

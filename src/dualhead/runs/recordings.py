@@ -13,6 +13,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
+from dualhead.data.archives import lying_in
 from dualhead.data.dataset import Prepared, RawSample
 from dualhead.data.datasets.motion import Said, Wanted, cut, prepare_motion
 from dualhead.data.datasets.skeletons import (
@@ -112,7 +113,9 @@ def prepared_store(
     samples, _ = list_recordings(paths, settings={})
     if not samples:
         listed = ", ".join(map(str, paths))
-        raise ValueError(f"{listed}: expected recordings, found none. {SKELETONS.where}")
+        raise ValueError(
+            f"{listed}: expected recordings, found none, {lying_in(paths)}{SKELETONS.where}"
+        )
     names = read_class_names(paths)
     classes = {name: number for number, name in enumerate(class_names)}
     pieces: list[Piece] = []

@@ -9,8 +9,8 @@ import numpy as np
 
 from dualhead.arrays import Floats, Mask
 from dualhead.data.convert import convert
-from dualhead.data.dataset import Prepared
-from dualhead.data.datasets.kinetics import prepare_crowd
+from dualhead.data.dataset import WHOLE, Dropped, Prepared
+from dualhead.data.datasets.kinetics import prepare_picture
 from dualhead.data.datasets.ntu import prepare_bodies
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import METERS, PICTURE_UNITS, Content, Motion, layouts_with
@@ -107,7 +107,8 @@ def _with_layout(
         named = f" ({', '.join(motion.names[:4])}, ...)" if motion.names else ""
         raise ValueError(
             f"{name}: {count} joints{named} of a layout that the file does not say; name it with "
-            f"--layout: {', '.join([*known, 'or the path of a YAML file with these joints'])}."
+            f"--layout: {''.join(f'{one}, ' for one in known)}{'or ' * bool(known)}the path of a YAML "
+            "file with these joints."
         )
     if is_free and motion.joints.shape[-1] == 3 and not motion.names:
         motion = motion._replace(in_picture=layout.confidence or motion.in_picture)
@@ -246,16 +247,29 @@ def prepare_motion(
         motion = at_rate(motion, wanted.fps, name)
     target = wanted.layout or layout
     if target != layout:
-        joints = convert(motion.joints.astype(np.float32), layout, target, wanted.joints)
-        motion = motion._replace(joints=joints.astype(np.float64))
-    if not motion.in_picture:
-        return prepare_bodies(_recording(motion), name, target, settings)
-    if settings["normalize"] != "none":
-        raise ValueError(
-            f"{name}: pictures have no depth, so prepare.normalize must be none; "
-            f"found {settings['normalize']}."
-        )
-    return prepare_crowd(motion.joints, name, settings["max_bodies"])
+        motion = motion._replace(joints=_converted(motion, layout, target, name, wanted))
+    if motion.in_picture:
+        prepared = prepare_picture(motion.joints, name, settings)
+    else:
+        prepared = prepare_bodies(_recording(motion), name, target, settings)
+    return prepared._replace(dropped=(*_lost(motion, name), *prepared.dropped))
+
+
+def _converted(
+    motion: Motion, layout: SkeletonLayout, target: SkeletonLayout, name: str, wanted: Wanted
+) -> Floats:
+    try:
+        found = convert(motion.joints.astype(np.float32), layout, target, wanted.joints)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return found.astype(np.float64)
+
+
+def _lost(motion: Motion, name: str) -> tuple[Dropped, ...]:
+    if not motion.lost:
+        return ()
+    detail = f"{motion.lost} joints with null, NaN or nothing as a coordinate count as not seen"
+    return (Dropped(name, WHOLE, "not_finite", detail),)
 
 
 def _recording(motion: Motion) -> Recording:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -51,7 +52,7 @@ def read_labels(content: bytes, place: str) -> dict[str, Label]:
         ValueError: for a file without the columns `name` and `label`, a name that stands there
             twice, or a part that is none.
     """
-    lines = decode(content).splitlines()
+    lines = decode(content).lstrip().splitlines(keepends=True)
     mark = next((mark for mark in ";\t" if lines and mark in lines[0]), ",")
     rows = csv.DictReader(lines, delimiter=mark)
     header = [(name or "").strip().lower() for name in rows.fieldnames or ()]
@@ -63,7 +64,10 @@ def read_labels(content: bytes, place: str) -> dict[str, Label]:
     rows.fieldnames = header
     found: dict[str, Label] = {}
     for row in rows:
-        values = {key: (row[key] or "").strip() for key in header}
+        values = {key: " ".join((row[key] or "").split()) for key in header}
+        values["name"] = (row["name"] or "").strip()
+        if not any(values.values()):
+            continue
         name = key_of(PurePosixPath(values.pop("name").replace("\\", "/")))
         part = values.pop("part", "").lower()
         if name in found or part not in PARTS:
@@ -77,7 +81,11 @@ def read_labels(content: bytes, place: str) -> dict[str, Label]:
 
 
 def key_of(path: PurePosixPath) -> str:
-    """Return the path of a recording without its ending, by which labels.csv may name it."""
+    """Return the path of a recording without its ending, by which labels.csv may name it.
+
+    Accents are one character each, however a system of files writes them.
+    """
+    path = PurePosixPath(unicodedata.normalize("NFC", path.as_posix()))
     name = path.name
     for suffix in (".txt", path.suffix if path.suffix.lower() != ".txt" else "", ".skeleton"):
         name = name.removesuffix(suffix) if suffix else name

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dualhead.arrays import Columns, Parts
-from dualhead.data.archives import RawFile, is_tar, list_files, read_file, unbundle
-from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample
+from dualhead.data.archives import RawFile, is_tar, list_files, lying_in, read_file, unbundle
+from dualhead.data.dataset import Dataset, Dropped, OtherData, Prepared, RawSample
 from dualhead.data.datasets.kinetics import KINETICS
 from dualhead.data.datasets.motion import NobodyError, Said, Wanted, prepare_motion, read_motion
 from dualhead.data.datasets.own_labels import (
@@ -70,9 +71,28 @@ def list_recordings(
         parts = one.files if one.by_frame else ()
         samples.append(RawSample(name, label, meta, first.source, first.member, size, parts))
     known = {key for one, name in zip(found, names, strict=True) for key in _keys(one, name)}
-    for name in sorted(rows.keys() - known):
-        dropped.append(Dropped(name, "", "no_recording", f"in {LABELS}, but there is no such file"))
-    return samples, dropped
+    return samples, dropped + _without_recording(rows.keys(), known)
+
+
+def _without_recording(rows: Set[str], known: Set[str]) -> list[Dropped]:
+    """Return the rows of labels.csv that name no recording.
+
+    Raises:
+        ValueError: if none of them does.
+    """
+    absent = sorted(rows - known)
+    if known and rows and len(absent) == len(rows):
+        raise ValueError(
+            f"{LABELS}: expected names of the recordings, such as {min(known)}; found {absent[0]} "
+            f"and no row of a recording that is there. Correct its column name."
+        )
+    alike = {name.casefold(): name for name in known}
+    dropped = []
+    for name in absent:
+        detail = f"in {LABELS}, but there is no such file"
+        detail += f", only {alike[name.casefold()]}" if name.casefold() in alike else ""
+        dropped.append(Dropped(name, "", "no_recording", detail))
+    return dropped
 
 
 def read_class_names(raw: Sequence[Path]) -> tuple[str, ...]:
@@ -146,17 +166,22 @@ def _group(files: Mapping[PurePosixPath, RawFile]) -> list[_Found]:
         match = FRAME_FILES.get(below.suffix.lower(), re.compile("(?!)")).fullmatch(below.stem)
         if match:
             name = match["name"] or below.parent.name or "recording"
-            groups.setdefault((str(below.parent / name), below.suffix.lower()), []).append(
-                (below, file)
-            )
+            key = unicodedata.normalize("NFC", str(below.parent / name))
+            groups.setdefault((key, below.suffix.lower()), []).append((below, file))
         else:
             single.append(_Found(key_of(below), (file,), by_frame=False))
     for (key, ending), members in groups.items():
-        if ending == ".txt" and not is_yolo(decode(read_file(members[0][1]))):
+        if ending == ".txt" and not _hold_persons(file for _, file in members):
             single += [_Found(key_of(below), (file,), by_frame=False) for below, file in members]
         else:
             single.append(_Found(key, tuple(file for _, file in members), by_frame=True))
     return sorted(single)
+
+
+def _hold_persons(files: Iterable[RawFile]) -> bool:
+    """Return whether the first text that is not empty, a frame with nobody, is YOLO's."""
+    texts = (decode(read_file(file)) for file in files)
+    return is_yolo(next((text for text in texts if text.strip()), ""))
 
 
 def _class_folder(one: _Found) -> str:
@@ -197,14 +222,28 @@ def content_of_sample(content: bytes, sample: RawSample) -> Content:
 
 
 def prepare_recording(
-    content: bytes, sample: RawSample, settings: Settings, *, said: Said, wanted: Wanted
+    content: bytes,
+    sample: RawSample,
+    settings: Settings,
+    *,
+    said: Said,
+    wanted: Wanted,
+    converts: bool = True,
 ) -> Prepared:
     """Read one recording and prepare it; see `read_motion` and `prepare_motion`.
 
     Raises:
+        OtherData: for a recording of another layout than wanted, unless `converts`.
         ValueError: for a file that is damaged, or whose layout, unit or frame rate is not known.
     """
     motion, layout = read_or_nobody(content_of_sample(content, sample), said, wanted)
+    if not converts and layout != wanted.layout:
+        assert wanted.layout is not None, "that of the first recording"
+        raise OtherData(
+            "other_layout",
+            f"{sample.name}: its {layout.num_joints} joints, of layout {layout.name}, are not those of "
+            f"the first recording, {wanted.layout.name}; convert all of them with --to-layout.",
+        )
     return prepare_motion(motion, layout, sample.name, wanted, settings)
 
 
@@ -227,6 +266,7 @@ def configure(raw: Sequence[Path], settings: Settings) -> Dataset:
         ValueError: if the first recordings do not say their layout, or it cannot become the wanted one.
     """
     said, wanted = said_of(settings), wanted_of(settings)
+    converts = wanted.layout is not None
     layout = wanted.layout or _found_layout(raw, said)
     wanted = replace(wanted, layout=layout)
     changes: Settings = {"padding": "loop", "units": "meters", "prepare": {}}
@@ -236,7 +276,7 @@ def configure(raw: Sequence[Path], settings: Settings) -> Dataset:
         SKELETONS,
         layout=layout,
         list_samples=partial(list_recordings, settings=settings),
-        prepare_sample=partial(prepare_recording, said=said, wanted=wanted),
+        prepare_sample=partial(prepare_recording, said=said, wanted=wanted, converts=converts),
         **changes,
     )
 
@@ -283,7 +323,7 @@ def _found_layout(raw: Sequence[Path], said: Said) -> SkeletonLayout:
     if first_error is not None:
         raise first_error
     listed = ", ".join(map(str, raw))
-    raise ValueError(f"{listed}: expected recordings, found none. {SKELETONS.where}")
+    raise ValueError(f"{listed}: expected recordings, found none, {lying_in(raw)}{SKELETONS.where}")
 
 
 def _content(one: _Found) -> Content:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dualhead.data.dataset import quoted
 from dualhead.data.forms.alphapose import ALPHAPOSE
 from dualhead.data.forms.array_file import ARRAY_FILE
-from dualhead.data.forms.base import Content, Form
+from dualhead.data.forms.base import Content, Form, Json, is_json, json_error
 from dualhead.data.forms.bvh import BVH
 from dualhead.data.forms.kinect import AZURE_KINECT, KINECT, NW_UCLA
 from dualhead.data.forms.kinetics import KINETICS
@@ -40,9 +41,43 @@ def tell(content: Content) -> Form:
     if found:
         texts = ", ".join(f"{form.name} ({form.text})" for form in found)
         raise ValueError(f"{content.name}: could be {texts}; say which with --format.")
-    known = ", ".join(form.text for form in FORMS.values())
-    shown = content.text[:40].strip() or content.raw[:8].hex(" ") or "nothing"
+    foreign = _no_recording(content)
+    if foreign:
+        raise ValueError(f"{content.name}: expected a recording; found {foreign}.")
     raise ValueError(
-        f"{content.name}: expected a form of skeletons known here ({known}); found "
-        f"{' '.join(shown.split())!r}. Write it as CSV or as a NumPy array, or name its --format."
+        f"{content.name}: expected a form of skeletons known here; found {_seen(content)}. Write it "
+        f"as one of these, or name its --format: {', '.join(form.text for form in FORMS.values())}."
     )
+
+
+def _no_recording(content: Content) -> str:
+    """Return what a file is that nobody meant as a recording, or that is cut; empty for others."""
+    begin = content.text.lstrip()[:60]
+    if not content.raw.strip() and not content.parts:
+        return "an empty file"
+    if begin.lower().startswith(("<!doctype", "<html")):
+        return "a web page, perhaps one that asks to sign in: download the file itself"
+    if begin.startswith("version https://git-lfs"):
+        return "a pointer of Git LFS: fetch the file with `git lfs pull`"
+    if content.document is None and is_json(content.text):
+        return f"JSON that is cut or damaged ({json_error(content.text)}): write it anew"
+    return ""
+
+
+def _seen(content: Content) -> str:
+    """Return how a file of no known form begins."""
+    if content.document is not None:
+        return f"JSON, {_shape(content.document)}"
+    begin = " ".join(content.text[:60].split())
+    return repr(begin[:40]) if begin else content.raw[:8].hex(" ")
+
+
+def _shape(document: Json) -> str:
+    """Return the outermost part of a JSON document in words."""
+    if isinstance(document, list):
+        inner = f", the first {_shape(document[0])}" if document else ""
+        return f"a list of {len(document)}{inner}"
+    if isinstance(document, dict):
+        keys = [quoted(key) for key in list(document)[:5]]
+        return f"a mapping of {', '.join(keys) or 'nothing'}{', ...' if len(document) > 5 else ''}"
+    return quoted(document)

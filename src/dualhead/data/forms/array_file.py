@@ -15,6 +15,7 @@ from dualhead.layout import SkeletonLayout
 
 NPY, NPZ = b"\x93NUMPY", b"PK\3\4"
 EXPECTED = "numbers of shape (frames, joints, coordinates) or (bodies, frames, joints, coordinates)"
+MANY = 6  # bodies; an array of more of them than of frames has its axes in another order
 DAMAGES = (
     *(ValueError, EOFError, OSError, KeyError, MemoryError, OverflowError, NotImplementedError),
     *(RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
@@ -39,7 +40,10 @@ def _read(content: Content) -> Motion:
     ):
         raise damaged(content.name, EXPECTED, f"{array.dtype} of shape {array.shape}")
     joints = (array[None] if array.ndim == 3 else array).astype(np.float64).transpose(1, 0, 2, 3)
-    joints = np.where(np.isfinite(joints), joints, 0.0)
+    num_frames, num_bodies = joints.shape[:2]
+    if num_bodies > max(num_frames, MANY):
+        found = f"{num_bodies} bodies of {num_frames} frames; put the axis of bodies first"
+        raise damaged(content.name, EXPECTED, found)
     if joints.shape[-1] == 2:
         seen = joints.any(axis=-1, keepdims=True)
         joints = np.concatenate([joints, seen], axis=-1)
@@ -65,6 +69,7 @@ def _load(content: Content) -> tuple[npt.NDArray[np.generic], float, tuple[str, 
         found = {name: loaded[name] for name in loaded.files}
     except DAMAGES as error:
         raise damaged(content.name, "arrays of plain numbers", error) from error
+    found = {name: one for name, one in found.items() if isinstance(one, np.ndarray)}
     arrays = {name: one for name, one in found.items() if one.ndim in (3, 4)}
     if len(arrays) != 1:
         raise damaged(content.name, f"one array, {EXPECTED}", f"{[*found]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +45,7 @@ class Motion(NamedTuple):
     unit: str = ""  # of `UNITS`; empty: the file does not say
     fps: float = 0.0  # frames a second; 0: the file does not say
     ids: tuple[str, ...] = ()  # the tracker's, one for each body slot; empty: there are none
+    lost: int = 0  # joints with a coordinate that was no number, and which therefore were not seen
     is_upside_down: bool = False  # y points down and x to the right of the camera
 
 
@@ -90,23 +90,46 @@ class Form:
             ValueError: in one line, for a damaged one.
         """
         try:
-            return self.parse(content)
+            return _only_finite(self.parse(content))
         except MISSHAPEN as error:
             expected = f"{self.text}, whole"
             raise damaged(content.name, expected, f"another shape within ({error})") from error
 
 
+def _only_finite(motion: Motion) -> Motion:
+    """Take joints with a coordinate that is no number for not seen, and count them."""
+    wrong = ~np.isfinite(motion.joints).all(axis=-1, keepdims=True)
+    if not wrong.any():
+        return motion
+    return motion._replace(joints=np.where(wrong, 0.0, motion.joints), lost=int(wrong.sum()))
+
+
 def content_of(raw: bytes, name: str, parts: Sequence[tuple[str, bytes]] = ()) -> Content:
-    """Parse a file as text and as JSON, as far as it is either; JSON lines become a list."""
-    text = decode(parts[0][1] if parts else raw)
-    document = parse_json(text) if text.lstrip()[:1] in ("{", "[") else None
+    """Parse a file as text and as JSON, as far as it is either; JSON lines become a list.
+
+    Of a recording in parts, the first one that is not blank, and JSON if it begins so, is taken.
+    """
+    text, document = "", None
+    for _, part in parts or (("", raw),):
+        if not text.strip() or (document is None and is_json(text)):
+            text = decode(part)
+            document = parse_json(text) if is_json(text) else None
+    if name.lower().endswith(".jsonl") and isinstance(document, dict):
+        document = [document]
     return Content(name, raw, text, document, tuple(parts))
 
 
+def is_json(text: str) -> bool:
+    """Return whether a text begins as JSON of a mapping or a list does."""
+    return text.lstrip()[:1] in ("{", "[")
+
+
 def decode(raw: bytes) -> str:
-    """Return a text in UTF-8, UTF-16 with its mark, or Latin-1; empty for what is no text."""
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return raw.decode("utf-16", errors="replace")
+    """Return a text in UTF-8, UTF-16, UTF-32 or Latin-1; empty for what is no text."""
+    encoding = json.detect_encoding(raw)  # told by marks and by where zeros are
+    if not encoding.startswith("utf-8"):
+        text = raw.decode(encoding, errors="replace")
+        return "" if "\0" in text[:4096] else text
     if b"\0" in raw[:4096]:
         return ""
     try:
@@ -130,6 +153,20 @@ def parse_json(text: str) -> Json:
     return found or None
 
 
+def json_error(text: str) -> str:
+    """Return where a text stops to be JSON: of one document, or of the line that is none."""
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    is_by_line = len(lines) > 1 and parse_json(lines[0][1]) is not None
+    for number, line in lines if is_by_line else ((0, text),):
+        try:
+            json.loads(line)
+        except RecursionError:
+            return "nested too deep"
+        except ValueError as error:
+            return f"line {number}: {error}" if number else str(error)
+    return ""
+
+
 def first_of(document: Json) -> Mapping[str, Json]:
     """Return the first entry of a list if it is a mapping; an empty one for all else."""
     if isinstance(document, list) and document and isinstance(document[0], dict):
@@ -150,13 +187,11 @@ def damaged(name: str, expected: str, found: object) -> ValueError:
 
 
 def numbers(values: Json, shape: tuple[int, ...], name: str, expected: str) -> Floats:
-    """Return nested lists as an array of a shape, -1 for any length; null and NaN become 0."""
+    """Return nested lists as an array of a shape, -1 for any length; null becomes NaN."""
     try:
-        found = np.array(values, np.float64)
-        found = found.reshape(shape)
+        return np.array(values, np.float64).reshape(shape)
     except (TypeError, ValueError, OverflowError):
         raise damaged(name, expected, f"{values!r}") from None
-    return np.where(np.isfinite(found), found, 0.0)
 
 
 def by_frame(frames: Mapping[int, Sequence[Floats]], name: str) -> Floats:
@@ -170,9 +205,9 @@ def by_frame(frames: Mapping[int, Sequence[Floats]], name: str) -> Floats:
         expected = "persons in its frames, all with as many joints"
         raise damaged(name, expected, f"shapes {sorted(shapes)}" if frames else "no frame")
     first, last = min(frames), max(frames)
-    first = first if first > 1 else 0
     if first < 0 or last - first >= LONGEST:
-        raise damaged(name, f"frame numbers within 0..{LONGEST - 1}", f"{min(frames)} to {last}")
+        raise damaged(name, f"frame numbers within 0..{LONGEST - 1}", f"{first} to {last}")
+    first = first if first > 1 else 0
     most = max(map(len, frames.values()))
     joints = np.zeros((last - first + 1, most, *next(iter(shapes))))
     for frame, persons in frames.items():
@@ -200,7 +235,8 @@ def by_body(
 def as_frame(number: Json, name: str) -> int:
     """Return a frame's number out of a number or a text such as `video/00012.jpg`."""
     if isinstance(number, bool) or not isinstance(number, int | float | str):
-        raise damaged(name, "the number of a frame", f"{number!r}")
+        expected = "the number of each frame (frame_index, frame_id or image_id)"
+        raise damaged(name, expected, f"{number!r}")
     if isinstance(number, str):
         stem = re.sub(r"\.[A-Za-z]\w*$", "", number)
         digits = re.findall(r"\d+", stem)

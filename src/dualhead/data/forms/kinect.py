@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,20 +24,37 @@ from dualhead.layout import LAYOUTS, SkeletonLayout
 COUNTS = {20: "kinect20", 25: "ntu25", 32: "azure32"}
 AXES = (("x", "y", "z"), ("X", "Y", "Z"), ("cameraX", "cameraY", "cameraZ"))
 POSITIONS = ("position", "Position", "pos")
+TRACKED = ("tracked", "isTracked", "IsTracked")
 IDS = ("body_id", "trackingId", "TrackingId", "tracking_id", "id")
 
 
 def _frames(document: Json) -> Sequence[Json]:
     """Return the list of frames, whether it is the document or stands in it."""
-    found = document if isinstance(document, list) else keys_of(document).get("frames")
+    found = document if isinstance(document, list) else _entry(document, "frames")
     return found if isinstance(found, list) else []
+
+
+def _entry(mapping: Json, name: str) -> Json:
+    """Return what a mapping has under a name, in lower case or as C# writes it; None for nothing."""
+    found = keys_of(mapping)
+    return found.get(name, found.get(name.capitalize()))
+
+
+def _bodies(frame: Json) -> list[Mapping[str, Json]]:
+    return [keys_of(body) for body in _entry(frame, "bodies") or ()]
 
 
 def _first_body(document: Json) -> dict[str, Json]:
     for frame in _frames(document):
-        for body in keys_of(frame).get("bodies") or ():
-            return dict(keys_of(body))
+        for body in _bodies(frame):
+            return dict(body)
     return {}
+
+
+def _is_nobody(document: Json) -> bool:
+    """Return whether there are frames with bodies, but nobody in any of them."""
+    frames = _frames(document)
+    return bool(frames) and all(_entry(frame, "bodies") == [] for frame in frames)
 
 
 def _fits_azure(content: Content) -> bool:
@@ -48,11 +65,10 @@ def _read_azure(content: Content) -> Motion:
     """Return bodies of `joint_positions`; the SDK's are millimeters, x to the right and y down."""
     frames = []
     for frame in _frames(content.document):
-        bodies = keys_of(frame).get("bodies") or []
         frames.append(
             [
                 (str(body.get("body_id", slot)), _positions(body["joint_positions"], content.name))
-                for slot, body in enumerate(map(keys_of, bodies))
+                for slot, body in enumerate(_bodies(frame))
                 if "joint_positions" in body
             ]
         )
@@ -72,7 +88,8 @@ def _layout(num_joints: int, name: str) -> SkeletonLayout:
 
 
 def _fits_kinect(content: Content) -> bool:
-    return isinstance(_first_body(content.document).get("joints"), dict | list)
+    joints = _entry(_first_body(content.document), "joints")
+    return isinstance(joints, dict | list) or _is_nobody(content.document)
 
 
 def _read_kinect(content: Content) -> Motion:
@@ -81,9 +98,10 @@ def _read_kinect(content: Content) -> Motion:
     frames = []
     for frame in _frames(content.document):
         bodies = []
-        for slot, body in enumerate(map(keys_of, keys_of(frame).get("bodies") or [])):
-            if body.get("tracked", True) is not False and body.get("joints"):
-                given, positions = _joints(body["joints"], content.name)
+        for slot, body in enumerate(_bodies(frame)):
+            is_tracked = all(body.get(key) is not False for key in TRACKED)
+            if is_tracked and _entry(body, "joints"):
+                given, positions = _joints(_entry(body, "joints"), content.name)
                 names = names or given
                 if given != names:
                     raise damaged(content.name, f"joints {names[:3]}... in each body", given)

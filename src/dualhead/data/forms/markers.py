@@ -67,9 +67,8 @@ def _read_trc(content: Content) -> Motion:
 
 
 def _number(word: str) -> float:
-    """Return a number; an empty field, a marker that was not seen, is 0."""
-    value = float(word) if word.strip() else 0.0
-    return value if np.isfinite(value) else 0.0
+    """Return a number; NaN for an empty field, that of a marker that was not seen."""
+    return float(word) if word.strip() else float("nan")
 
 
 def _fits_c3d(content: Content) -> bool:
@@ -90,7 +89,7 @@ def _read_c3d(content: Content) -> Motion:
             raise damaged(content.name, "a whole C3D file", error) from error
     point = found["parameters"]["POINT"]
     positions = np.moveaxis(np.asarray(found["data"]["points"], np.float64)[:3], 0, -1)  # (V, T, 3)
-    joints = np.where(np.isfinite(positions), positions, 0.0).transpose(1, 0, 2)
+    joints = positions.transpose(1, 0, 2)
     names = [str(one).rpartition(":")[2] for one in point["LABELS"]["value"]][: joints.shape[1]]
     unit = next(iter(point["UNITS"]["value"]), "")
     return _markers(

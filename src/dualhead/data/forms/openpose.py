@@ -12,8 +12,10 @@ from dualhead.data.forms.base import (
     Motion,
     as_frame,
     by_frame,
+    damaged,
     decode,
     first_of,
+    json_error,
     keys_of,
     numbers,
     one_layout,
@@ -37,7 +39,12 @@ def _frames(content: Content) -> Iterator[tuple[int, Json]]:
     """Yield the number and document of each frame: of files, of lines, or one alone."""
     if content.parts:
         for name, raw in content.parts:
-            yield as_frame(name.removesuffix(SUFFIX), name), parse_json(decode(raw))
+            document = parse_json(text := decode(raw))
+            if not isinstance(document, dict):
+                found = (json_error(text) or "no mapping") if text.strip() else "an empty file"
+                expected = f"the `people` of its frame in {name}; write it anew"
+                raise damaged(content.name, expected, found)
+            yield as_frame(name.removesuffix(SUFFIX), name), document
     elif isinstance(content.document, list):
         yield from enumerate(content.document)
     else:

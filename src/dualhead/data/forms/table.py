@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from dualhead.data.forms.base import (
     layout_named,
 )
 from dualhead.data.forms.yolo import is_yolo
+from dualhead.data.skeleton_file import read_number
 from dualhead.layout import SkeletonLayout
 
 AXES = {"x": 0, "y": 1, "z": 2}
@@ -28,9 +30,15 @@ CONFIDENCE = ("confidence", "score", "conf", "c", "visibility", "likelihood")
 FRAME = ("frame", "time", "timestamp", "t", "frame_id", "frame_index", "frame#")
 BODY = ("body", "person", "id", "body_id", "person_id", "track", "track_id", "skeleton")
 JOINT = ("joint", "joint_name", "name", "keypoint", "marker", "landmark")
+NO_NUMBER = ("", "na", "n/a", "#n/a", "null", "none", "nan", "-", "missing")
+"""Words of tables for a number that is not there, in lower case."""
 COLUMN = re.compile(
     r"(?P<joint>.+?)[ _.:-]?(?P<axis>x|y|z|confidence|score|conf|visibility|likelihood|c)", re.I
 )
+
+
+Key = TypeVar("Key", bound=int | str)
+"""Of a frame: its row, or what the table calls it."""
 
 
 class Table(NamedTuple):
@@ -48,6 +56,8 @@ def read_table(text: str) -> Table:
     rows = _split(lines, mark)
     if mark != ",":
         rows = [[re.sub(r"^(-?\d+),(\d+)", r"\1.\2", word.strip()) for word in row] for row in rows]
+    if rows and [word.strip() for word in rows[0]] == [*map(str, range(len(rows[0])))]:
+        return Table([], rows[1:])  # pandas numbers columns that have no names
     has_header = bool(rows) and not any(_is_number(word) for word in rows[0])
     header = [word.strip().lower() for word in rows[0]] if has_header else []
     return Table(header, rows[1:] if has_header else rows)
@@ -77,7 +87,7 @@ def _fits(content: Content) -> bool:
     if is_yolo(content.text):
         return False
     table = read_table("\n".join(content.text.splitlines()[:3]))
-    width = len(table.header) or len(table.rows[0])
+    width = len(table.header or (table.rows or [[]])[0])
     if table.header:
         return _is_long(table.header) or len(_columns(table.header)) > 1
     return (
@@ -93,11 +103,22 @@ def _read(content: Content) -> Motion:
     table = read_table(content.text)
     lengths = {len(row) for row in (table.header, *table.rows) if row}
     if not table.rows or len(lengths) != 1:
-        found = sorted(lengths)
-        raise damaged(content.name, "rows with as many fields each", f"{found}")
+        raise damaged(content.name, "rows with as many fields each", _lengths(lengths, table))
+    twice = [name for name, count in Counter(table.header).items() if name and count > 1]
+    if twice:
+        raise damaged(content.name, "columns of different names", f"{twice[0]} more than once")
     if not table.header:
         return _read_plain(table, content.name)
     return (_read_long if _is_long(table.header) else _read_wide)(table, content.name)
+
+
+def _lengths(lengths: set[int], table: Table) -> str:
+    """Return in words how many fields the rows of a table have that is none."""
+    if not table.rows:
+        return "no row of numbers"
+    if max(lengths) == 2 * min(lengths):
+        return f"{sorted(lengths)}: decimal commas? Put semicolons between"
+    return f"{sorted(lengths)}"
 
 
 def _read_plain(table: Table, name: str) -> Motion:
@@ -156,13 +177,21 @@ def _by_frame(table: Table, rows: Sequence[int], name: str) -> list[list[tuple[s
     """Return the rows of each frame with their bodies' IDs; a row is a frame where nothing else says."""
     frame = next((table.header.index(key) for key in FRAME if key in table.header), None)
     body = next((table.header.index(key) for key in BODY if key in table.header), None)
-    frames: dict[object, list[tuple[str, int]]] = {}
+    frames: dict[int | str, list[tuple[str, int]]] = {}
     for row in rows:
-        key = row if frame is None else table.rows[row][frame]
+        key: int | str = row if frame is None else table.rows[row][frame]
         frames.setdefault(key, []).append(("1" if body is None else table.rows[row][body], row))
     if body is None and any(len(found) > 1 for found in frames.values()):
         raise damaged(name, "a row a frame, or a column `body`", "frames that are there twice")
-    return list(frames.values())
+    return [frames[key] for key in _in_order(frames)]
+
+
+def _in_order(frames: Iterable[Key]) -> list[Key]:
+    """Return the frames that a table names by their number, or as they stand where one has none."""
+    keys = list(frames)
+    if not all(isinstance(key, int) or _is_number(key) for key in keys):
+        return keys
+    return sorted(keys, key=float)
 
 
 def _read_long(table: Table, name: str) -> Motion:
@@ -186,17 +215,20 @@ def _read_long(table: Table, name: str) -> Motion:
         bodies = found.setdefault(row[frame], {})
         positions = bodies.setdefault("1" if body is None else row[body], np.zeros((len(names), 3)))
         positions[names.index(joint_name(row[joint]))] = position
-    joints, ids = by_body([[*bodies.items()] for bodies in found.values()], name)
+    joints, ids = by_body([[*found[frame].items()] for frame in _in_order(found)], name)
     return Motion(joints, not has_depth, layout_named(names), names, ids=ids)
 
 
 def _floats(rows: Sequence[Sequence[str]], name: str) -> Floats:
-    """Return words as numbers; empty ones and NaN, which say not seen, are 0."""
+    """Return words as numbers; those that say not seen, such as empty ones and NA, are NaN."""
     try:
-        values = np.array([[word.strip() or "0" for word in row] for row in rows], np.float64)
+        return np.array([[_float(word.strip()) for word in row] for row in rows], np.float64)
     except ValueError as error:
         raise damaged(name, "numbers", error) from None
-    return np.where(np.isfinite(values), values, 0.0)
+
+
+def _float(word: str) -> float:
+    return float("nan") if word.lower() in NO_NUMBER else read_number(word.encode())
 
 
 TABLE = Form("csv", "a table of numbers (CSV, text)", _fits, _read)

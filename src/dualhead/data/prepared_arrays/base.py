@@ -8,6 +8,7 @@ import shutil
 import struct
 import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhead.data.archives import DAMAGED, LOCAL_HEADER
+from dualhead.data.archives import DAMAGED, LOCAL_HEADER, PIECE
 from dualhead.data.dataset import Dataset
 
 NO_HEADER = (
@@ -126,6 +127,16 @@ def numbers_in(path: Path, start: int = 0, stop: int | None = None) -> Numbers:
     return numbers
 
 
+def checksum(path: Path, start: int, size: int) -> int:
+    """Return the CRC-32 of a part of a file."""
+    found = 0
+    with path.open("rb") as file:
+        file.seek(start)
+        while size > 0 and (piece := file.read(min(size, PIECE))):
+            found, size = zlib.crc32(piece, found), size - len(piece)
+    return found
+
+
 def numbers_in_npz(path: Path, member: str, folder: Path) -> Numbers:
     """Return the place of one array of an .npz: in it, or in `folder` if it is compressed there."""
     try:
@@ -143,6 +154,10 @@ def numbers_in_npz(path: Path, member: str, folder: Path) -> Numbers:
     except (KeyError, *DAMAGED) as error:
         raise ValueError(f"{path}: expected a whole .npz with {member}; found {error}.") from error
     start = item.header_offset + LOCAL_HEADER.size + name + extra
+    if checksum(path, start, item.compress_size) != item.CRC:
+        raise ValueError(
+            f"{path}: damaged: the checksum of its member {member} is wrong. Download it again."
+        )
     return numbers_in(path, start, start + item.compress_size)
 
 
