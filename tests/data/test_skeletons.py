@@ -209,7 +209,8 @@ def test_trc_markers_are_taken_by_name_in_the_unit_and_rate_of_the_file(rng):
 
 
 def test_c3d_markers_are_read_by_ezc3d(tmp_path, rng):
-    ezc3d = pytest.importorskip("ezc3d", reason="the extra `c3d` is not installed")
+    import ezc3d
+
     joints = rng.normal(0, 300, (4, 20, 3)).astype(np.float32)
     file = ezc3d.c3d()
     file["parameters"]["POINT"]["RATE"]["value"] = [50]
@@ -217,11 +218,14 @@ def test_c3d_markers_are_read_by_ezc3d(tmp_path, rng):
     file["parameters"]["POINT"]["LABELS"]["value"] = list(LAYOUTS["kinect20"].joints)
     points = np.ones((4, 20, 4))
     points[:3] = joints.transpose(2, 1, 0)
+    points[:3, 5, 2] = np.nan  # a marker that was lost
+    joints[2, 5] = 0
     file["data"]["points"] = points
     file.write(str(tmp_path / "walk.c3d"))
     motion = FORMS["c3d"].read(content_of((tmp_path / "walk.c3d").read_bytes(), "walk.c3d"))
     assert (motion.fps, motion.unit, motion.layout.name) == (50, "mm", "kinect20")
     assert motion.joints[:, 0] == pytest.approx(joints, abs=1e-3)
+    assert motion.lost == 1
 
 
 def test_without_ezc3d_one_line_says_how_to_install_it(monkeypatch):

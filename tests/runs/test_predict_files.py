@@ -15,8 +15,9 @@ from dualhead.models.checkpoint import load_checkpoint, save_checkpoint
 from dualhead.runs import predict as predict_module
 from dualhead.runs.partition import check_store
 from dualhead.runs.predict import Output, predict, predict_frames
-from dualhead.runs.recordings import Windows, window_starts
+from dualhead.runs.recordings import Windows, follow, source_for, window_starts
 from dualhead.settings.run import RunConfig
+from tests.builders.forms import EXAMPLES
 from tests.builders.tiny import load_tiny, tiny_config, train_tiny, write_tiny_store
 
 PREPARED = {"recipe": 1, "denoise": "energy", "normalize": "first_frame", "max_bodies": 2}
@@ -108,6 +109,14 @@ def test_frames_that_come_in_are_answered_for_as_those_of_the_file(
     known = {"device": "cpu", "recordings": {}, "windows": WINDOWS, "idle": 0.1}
     predict_frames([checkpoint], path, live, **known)
     assert live.path.read_text() == whole.read_text()
+
+
+@pytest.mark.parametrize("name", ["ntu", "azure_kinect", "bvh", "trc"])
+def test_a_whole_recording_is_no_stream_of_frames(name):
+    preparation = {"denoise": "energy", "normalize": "none", "max_bodies": 1}
+    source = source_for(LAYOUTS["ntu25"], preparation, {}, WINDOWS)
+    with pytest.raises(ValueError, match=rf"^{name}: expected a frame a line .* without --follow"):
+        list(follow(iter(EXAMPLES[name].decode().splitlines()), name, source))
 
 
 def test_an_answer_is_there_as_soon_as_its_last_frame(checkpoint, tmp_path, rng, monkeypatch):

@@ -26,7 +26,7 @@ from dualhead.data.datasets.skeletons import (
     wanted_of,
 )
 from dualhead.data.forms import FORMS, tell
-from dualhead.data.forms.base import Motion, content_of
+from dualhead.data.forms.base import Content, Motion, content_of
 from dualhead.data.pool import opened, read_task
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import SkeletonLayout
@@ -233,16 +233,28 @@ def _is_header(line: str) -> bool:
     )
 
 
+def _refuse_whole_recordings(content: Content, said: str) -> None:
+    """Refuse lines that are no frames: of a form that is not written so, or a whole recording on one."""
+    try:
+        form = FORMS[said] if said else tell(content)
+    except ValueError as error:
+        raise _no_frames(content.name, "lines of another form") from error
+    if form.name not in BY_LINE:
+        raise _no_frames(content.name, form.text)
+
+
+def _no_frames(name: str, found: str) -> ValueError:
+    return ValueError(
+        f"{name}: expected a frame a line in a form among {', '.join(BY_LINE)}, which --follow reads; "
+        f"found {found}. Give the finished file without --follow."
+    )
+
+
 def _frames(header: str, lines: Sequence[str], first: int, name: str, source: Source) -> Frames:
     content = content_of("\n".join([*([header] if header else []), *lines]).encode(), name)
-    form = FORMS[source.said.form] if source.said.form else tell(content)
-    if form.name not in BY_LINE:
-        raise ValueError(
-            f"{name}: {form.text} is not written a line a frame; --follow reads "
-            f"{', '.join(BY_LINE)}. Give the finished file without --follow."
-        )
     if content.document is not None and not isinstance(content.document, list):
         content = content._replace(document=[content.document])
+    _refuse_whole_recordings(content, source.said.form)
     motion, layout = read_or_nobody(content, source.said, source.wanted)
     if len(motion.joints) != len(lines):
         raise ValueError(

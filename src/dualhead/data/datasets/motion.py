@@ -174,10 +174,12 @@ def _in_picture(motion: Motion, said: Said, name: str) -> Motion:
     seen = joints[..., 2] > 0
     unit = said.unit or motion.unit or _picture_unit(joints[..., :2][seen])
     if unit not in PICTURE_UNITS:
-        raise ValueError(
-            f"{name}: x and y are neither clearly pixels nor clearly fractions of the picture; "
-            f"say --unit {' or '.join(PICTURE_UNITS)}."
+        found = (
+            f"in a picture, not in {unit}"
+            if unit
+            else "neither clearly pixels nor clearly fractions"
         )
+        raise ValueError(f"{name}: x and y are {found}; say --unit {' or '.join(PICTURE_UNITS)}.")
     if unit == "pixel":
         if not all(said.picture):
             raise ValueError(
