@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 RULES := Snakefile $(wildcard workflow/rules/*.smk)
-CODE := src tests $(wildcard benchmarks)
+CODE := src tests setup.py $(wildcard benchmarks)
 
 .PHONY: install demo test test-slurm lint format bench torture clean
 

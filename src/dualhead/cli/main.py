@@ -25,7 +25,9 @@ COMMANDS = data.COMMANDS | runs.COMMANDS | report.COMMANDS | workspace.COMMANDS
 DESCRIPTION = """\
 From raw skeleton recordings to the tables of DualHead-Net.
 
-The workflow calls these commands; each can also be typed by hand. The main road:
+From nothing to a report:
+  dualhead init FOLDER --example demo; dualhead run --directory FOLDER
+The workflow calls the other commands; each can also be typed by hand. The main road:
   prepare -> train -> evaluate -> ensemble -> table, figure -> report"""
 EXITS = """\
 exit codes:
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.name == "nt":
         return _fail("", "not for Windows; use WSL, the Linux in it", 1)
     write_any_character()
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
     try:
         code = int(options.run(options) or 0)
         sys.stdout.flush()
@@ -120,6 +122,16 @@ def _one_line(error: BaseException) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of one command; those it does not know are refused, or passed on as `rest`."""
+    whole = parser()
+    options, rest = whole.parse_known_args(arguments)
+    if rest and not COMMANDS[options.command].passes_on:
+        whole.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    return options
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all subcommands."""
     top = argparse.ArgumentParser(
@@ -130,13 +142,14 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"dualhead {dualhead.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (run, text, example, add_options) in COMMANDS.items():
+    for name, (run, text, example, add_options, passes_on) in COMMANDS.items():
         command = commands.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=f"example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=not passes_on,
         )
         command.set_defaults(run=run)
         add_options(command)

@@ -13,12 +13,13 @@ from dualhead.settings.params import Settings
 
 
 class Command(NamedTuple):
-    """A subcommand: what it runs, a line of help, an example, and its options."""
+    """A subcommand: what it runs, a line of help, an example, its options, and whether others are passed on."""
 
     run: Callable[[argparse.Namespace], int | None]
     text: str
     example: str
     add_options: Callable[[argparse.ArgumentParser], None]
+    passes_on: bool = False  # options that it does not know, as `options.rest`
 
 
 def add_path(

@@ -4,11 +4,57 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 from pathlib import Path
 
 from dualhead.cli.options import Command, add_path, add_results
 from dualhead.files import write_text
 from dualhead.settings.defaults import editor_schema
+from dualhead.workspace import project
+
+
+def _init_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to make")
+    text = "what its params.yaml asks for: the paper's tables, a demo of minutes, NW-UCLA, your recordings"
+    command.add_argument(
+        *("--example",), choices=project.EXAMPLES, default="paper", help=f"{text} (default: paper)"
+    )
+
+
+def _init(options: argparse.Namespace) -> None:
+    written = project.init(options.folder, options.example)
+    print(f"{options.folder}: a workspace ({options.example}), {len(written)} files. Next:")
+    folder = shlex.quote(str(options.folder))
+    print(f"  edit {folder}/params.yaml   what to make of what")
+    print(f"  dualhead doctor --directory {folder}   what is here, and what is missing")
+    print(f"  dualhead run --directory {folder}   make it: {folder}/reports/report.pdf")
+
+
+def _add_directory(command: argparse.ArgumentParser) -> None:
+    text = "the workspace (default: this folder)"
+    command.add_argument("--directory", type=Path, default=Path(), metavar="FOLDER", help=text)
+
+
+def _run(options: argparse.Namespace) -> None:
+    project.become(project.snakemake_command(options.directory, options.rest, os.environ))
+
+
+def _doctor_options(command: argparse.ArgumentParser) -> None:
+    _add_directory(command)
+    command.add_argument("--json", action="store_true", help="write JSON")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from dualhead.workspace.doctor import examine
+
+    found = examine(options.directory)
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
+    width = max(map(len, found)) + 2
+    for name, text in found.items():
+        print(f"{name:{width}}{text}")
 
 
 def _status_options(command: argparse.ArgumentParser) -> None:
@@ -55,6 +101,30 @@ def _schema(options: argparse.Namespace) -> None:
 
 
 COMMANDS: dict[str, Command] = {
+    "init": Command(
+        _init,
+        "make a workspace: a folder with params.yaml, a place for raw data, and files for DVC and SLURM",
+        "dualhead init mine --example demo",
+        _init_options,
+    ),
+    "run": Command(
+        _run,
+        "run the workflow in a workspace; all other options and targets are Snakemake's",
+        "dualhead run --directory mine\n"
+        "  dualhead run -n                               what would be made\n"
+        "  dualhead run --cores 2 tables                 only so much, on two cores\n"
+        "  dualhead run --config 'seeds=[1,2,3]'         settings on top of params.yaml\n"
+        "  dualhead run --profile profiles/slurm         on a cluster\n"
+        "  dualhead run --report reports/report.html     all in one page to click through",
+        _add_directory,
+        passes_on=True,
+    ),
+    "doctor": Command(
+        _doctor,
+        "say what is here: versions, cores, GPU, disk, SLURM, raw data, extras",
+        "dualhead doctor",
+        _doctor_options,
+    ),
     "schema": Command(
         _schema,
         "print the JSON Schema of params.yaml, by which editors check and complete it",
