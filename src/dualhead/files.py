@@ -111,6 +111,13 @@ def check_seal(path: Path, remedy: str) -> bool:
     return True
 
 
+def has_seal(path: Path) -> bool:
+    """Return whether a file ends as `write_sealed` ends one, be it damaged or not."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - SEAL_LENGTH))
+        return file.read(len(SEAL)) == SEAL
+
+
 def size_of(path: Path) -> int:
     """Return the bytes of a file, or of all files below a folder."""
     files = path.rglob("*") if path.is_dir() else [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from dualhead.cli.options import (
     COUNT,
     Command,
+    add_json,
     add_path,
     add_paths,
     add_recordings,
@@ -65,15 +67,12 @@ def _prepare_options(command: argparse.ArgumentParser) -> None:
     _dataset_option(command)
     add_paths(command, "raw", "archive as downloaded, or folder of recordings; may be given again")
     add_path(command, "output", "store to write (.h5)")
-    add_path(
-        command, "dropped", "what was left out, and why (default: beside the store)", required=False
-    )
+    text = "what was left out, and why (default: beside the store)"
+    add_path(command, "dropped", text, required=False)
     add_path(
         command, "reuse", "a store with the same settings to copy samples from", required=False
     )
-    command.add_argument(
-        *("--partial",), action="store_true", help="accept a subset of the dataset, and record that"
-    )
+    _add_partial(command, "accept a subset of the dataset, and record that")
     for name, choices in (("denoise", defaults.DENOISE), ("normalize", defaults.NORMALIZE)):
         text = f"(default: the dataset's, else {default[name]})"
         command.add_argument(f"--{name}", choices=choices, help=text)
@@ -81,6 +80,10 @@ def _prepare_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max-bodies", type=COUNT, help=text)
     command.add_argument("--workers", type=COUNT, help="processes (default: one a core)")
     add_recordings(command, splits=True)
+
+
+def _add_partial(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("--partial", action="store_true", help=text)
 
 
 def _settings_of(options: argparse.Namespace, given: Settings) -> Settings:
@@ -136,10 +139,12 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
         command, "store", "a store that must have been made from this raw data", required=False
     )
     add_path(command, "output", "write what was found here, once all is well", required=False)
+    _add_partial(command, "accept a subset of the dataset")
+    add_json(command)
     add_recordings(command, splits=True)
 
 
-def _verify_results(results: Path) -> None:
+def _verify_results(results: Path) -> str:
     from dualhead.report.made import damaged_products
     from dualhead.runs.verify import verify_results
 
@@ -152,7 +157,7 @@ def _verify_results(results: Path) -> None:
         raise ValueError(
             f"{results}: {len(damaged)} files that were made of it are not as they were"
         )
-    print(text)
+    return text
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -161,16 +166,27 @@ def _verify(options: argparse.Namespace) -> None:
 
     dataset, store, raw = options.dataset, options.store, options.raw
     if options.results:
-        _verify_results(options.results)
+        _tell(options, _verify_results(options.results))
         return
     if not (dataset and raw):
         raise ValueError("expected a results folder, or --dataset and --raw; found neither")
     before = signature(raw)
-    said = recordings_of(options)
-    text = check_raw(store, raw) if store else verify(dataset, raw, _settings_of(options, {}), said)
+    if store:
+        text = check_raw(store, raw)
+    else:
+        settings, said = _settings_of(options, {}), recordings_of(options)
+        text = verify(dataset, raw, settings, said, partial=options.partial)
     if options.output:
         write_text(options.output, f"{text}\nsignature: {before}" if store else text)
-    print(text)
+    _tell(options, text)
+
+
+def _tell(options: argparse.Namespace, text: str) -> None:
+    """Print what was found, in JSON if asked for: a refusal is an exit code and a line on standard error."""
+    lines = text.splitlines()
+    warnings = [line.removeprefix("WARNING: ") for line in lines if line.startswith("WARNING: ")]
+    found = [line for line in lines if not line.startswith("WARNING: ")]
+    print(json.dumps({"found": found, "warnings": warnings}, indent=1) if options.json else text)
 
 
 COMMANDS: dict[str, Command] = {

@@ -14,6 +14,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import dualhead
@@ -44,6 +45,14 @@ FOREIGN: Final = (
     *(csv.Error, zipfile.BadZipFile, zlib.error),
 )
 """What files, devices and the libraries that read them raise; any other error is a fault of ours and shows where."""
+OUTPUTS: Final = (
+    *("output", "record", "dropped", "history", "state", "curves", "segments"),
+    *("scores", "metrics", "classes"),
+)
+"""Options that name a file to write."""
+FILES: Final = {"bash": "_shtab_compgen_files", "zsh": "_files"}
+FOLDERS: Final = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/"}
+"""What completes a path, in the words of shtab."""
 LONGEST: Final = 1000
 """Characters of an error's line."""
 ROOM: Final = "make room and give the same command again"
@@ -126,8 +135,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of one command; those it does not know are refused, or passed on as `rest`."""
     whole = parser()
     options, rest = whole.parse_known_args(arguments)
-    if rest and not COMMANDS[options.command].passes_on:
+    command = COMMANDS[options.command]
+    if rest and not command.passes_on:
         whole.error(f"unrecognized arguments: {' '.join(rest)}")
+    for name in OUTPUTS:
+        if str(getattr(options, name, "")) == "-" and not (name == "output" and command.prints):
+            whole.error(
+                f"argument --{name}: expected the path of a file, found -: "
+                f"`dualhead {options.command}` never writes that to standard output"
+            )
     options.rest = rest
     return options
 
@@ -142,17 +158,20 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"dualhead {dualhead.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (run, text, example, add_options, passes_on) in COMMANDS.items():
+    for name, it in COMMANDS.items():
         command = commands.add_parser(
             name,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=f"example:\n  {example}",
+            help=it.text,
+            description=f"{it.text[0].upper()}{it.text[1:]}.",
+            epilog=f"example:\n  {it.example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=not passes_on,
+            allow_abbrev=not it.passes_on,
         )
-        command.set_defaults(run=run)
-        add_options(command)
+        command.set_defaults(run=it.run)
+        it.add_options(command)
+        for action in command._actions:
+            if action.type is Path:  # for shtab, which looks for an attribute of this name
+                vars(action)["complete"] = FOLDERS if action.metavar == "FOLDER" else FILES
     return top
 
 

@@ -8,18 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dualhead.files import write_text
 from dualhead.settings import defaults
 from dualhead.settings.params import Settings
 
 
 class Command(NamedTuple):
-    """A subcommand: what it runs, a line of help, an example, its options, and whether others are passed on."""
+    """A subcommand: what it runs, a line of help, an example, its options, and two habits."""
 
     run: Callable[[argparse.Namespace], int | None]
     text: str
     example: str
     add_options: Callable[[argparse.ArgumentParser], None]
     passes_on: bool = False  # options that it does not know, as `options.rest`
+    prints: bool = False  # to standard output what `--output -` asks for
 
 
 def add_path(
@@ -27,6 +29,19 @@ def add_path(
 ) -> None:
     """Add the option `--name PATH`."""
     command.add_argument(f"--{name}", type=Path, required=required, metavar="PATH", help=text)
+
+
+def write_or_print(path: Path | None, text: str) -> None:
+    """Write a text into a file; print it where there is none, or for `-`."""
+    if path is None or str(path) == "-":
+        print(text.rstrip("\n"))
+    else:
+        write_text(path, text)
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """Add the option `--json`, for programs that read the answer."""
+    command.add_argument("--json", action="store_true", help="answer in JSON")
 
 
 def add_paths(command: argparse.ArgumentParser, name: str, text: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from dualhead.cli.options import (
     Command,
+    add_json,
     add_path,
     add_workspace_paths,
 )
@@ -16,13 +18,42 @@ from dualhead.report import made
 from dualhead.settings.formats import read_grid, read_published
 from dualhead.settings.params import Settings
 from dualhead.workspace.grids import latest
+from dualhead.workspace.project import home
+
+FILES = {
+    "published": "reports/published.yaml",
+    "template": "reports/report.typ",
+    "bibliography": "reports/references.bib",
+    "deviations": "docs/deviations.md",
+}
+"""Option -> the file of the workflow that it is unless told otherwise."""
 
 
 def _product_options(command: argparse.ArgumentParser) -> None:
-    add_path(command, "grid", "results/grid.json of the workspace")
-    add_path(command, "results", "the folder that holds runs/ and ensembles/")
+    add_workspace_paths(command)
     text = "JSON to write: digests of all that the product was made from"
     add_path(command, "record", text, required=False)
+
+
+def _add_stores(command: argparse.ArgumentParser) -> None:
+    text = "the folder of stores (default: store/ in --results)"
+    add_path(command, "stores", text, required=False)
+
+
+def _add_files(command: argparse.ArgumentParser, *names: str) -> None:
+    for name in names:
+        add_path(command, name, f"(default: dualhead's own {FILES[name]})", required=False)
+
+
+def _file(options: argparse.Namespace, name: str) -> Path:
+    """Return a file of the workflow: as told, or the one that belongs to it."""
+    given: Path | None = getattr(options, name)
+    return given or home() / FILES[name]
+
+
+def _grid(options: argparse.Namespace) -> Settings:
+    """Return the grid told of, or that of the run that began last, or what params.yaml asks for."""
+    return read_grid(options.grid) if options.grid else latest(options.results, Path())
 
 
 def _write_record(
@@ -41,18 +72,19 @@ def _write_record(
 
 def _table_options(command: argparse.ArgumentParser) -> None:
     _product_options(command)
-    add_path(command, "published", "the papers' numbers (reports/published.yaml)")
+    _add_files(command, "published")
     command.add_argument("--name", action="append", help="a table of params.yaml (default: all)")
-    add_path(command, "output", "table.csv to write; .md and .tex go beside it", required=False)
+    text = "table.csv to write, .md and .tex beside it; or - for a CSV to standard output"
+    add_path(command, "output", text, required=False)
     command.add_argument("--show", action="store_true", help="print the tables on the terminal")
 
 
 def _table(options: argparse.Namespace) -> None:
-    from dualhead.report.tables import build_table, write_table
+    from dualhead.report.tables import build_table, csv_text, write_table
     from dualhead.report.text import show_tables
 
-    grid = read_grid(options.grid)
-    published = read_published(options.published)
+    grid, source = _grid(options), _file(options, "published")
+    published = read_published(source)
     names = options.name or list(grid["tables"])
     frames = {
         name: build_table(made.part_of(grid, name), name, options.results, published)
@@ -61,10 +93,13 @@ def _table(options: argparse.Namespace) -> None:
     if options.output:
         if len(frames) != 1:
             raise ValueError("--output takes one table: say which with one --name")
+        if str(options.output) == "-":
+            print(csv_text(frames[names[0]]), end="")
+            return
         csv = options.output
         markdown, latex = csv.with_suffix(".md"), csv.with_suffix(".tex")
         write_table(frames[names[0]], csv=csv, markdown=markdown, latex=latex)
-        _write_record(options, grid, [csv, markdown, latex], [options.published], names[0])
+        _write_record(options, grid, [csv, markdown, latex], [source], names[0])
     if options.show or not options.output:
         show_tables(frames)
 
@@ -78,7 +113,7 @@ def _summary_options(command: argparse.ArgumentParser) -> None:
 def _summary(options: argparse.Namespace) -> None:
     from dualhead.report.tables import write_curves, write_summary
 
-    grid = read_grid(options.grid)
+    grid = _grid(options)
     write_summary(grid, options.results, options.output)
     write_curves(grid, options.results, options.curves)
     _write_record(options, grid, [options.output, options.curves])
@@ -86,7 +121,7 @@ def _summary(options: argparse.Namespace) -> None:
 
 def _figure_options(command: argparse.ArgumentParser) -> None:
     _product_options(command)
-    add_path(command, "stores", "the folder of stores")
+    _add_stores(command)
     command.add_argument("--name", required=True, help="which figure; a wrong name lists them")
     add_path(command, "output", "figure.pdf to write; .svg goes beside it")
 
@@ -94,21 +129,20 @@ def _figure_options(command: argparse.ArgumentParser) -> None:
 def _figure(options: argparse.Namespace) -> None:
     from dualhead.report.figures import draw
 
-    grid = read_grid(options.grid)
+    grid = _grid(options)
     pdf, svg = options.output, options.output.with_suffix(".svg")
-    draw(options.name, grid, options.results, options.stores, pdf=pdf, svg=svg)
+    stores = options.stores or options.results / "store"
+    draw(options.name, grid, options.results, stores, pdf=pdf, svg=svg)
     _write_record(options, grid, [pdf, svg], name=options.name)
 
 
 def _report_options(command: argparse.ArgumentParser) -> None:
     _product_options(command)
-    add_path(command, "stores", "the folder of stores")
-    add_path(command, "tables", "the folder of tables")
-    add_path(command, "figures", "the folder of figures")
-    add_path(command, "template", "reports/report.typ")
-    add_path(command, "published", "the papers' numbers (reports/published.yaml)")
-    add_path(command, "bibliography", "reports/references.bib")
-    add_path(command, "deviations", "docs/deviations.md", required=False)
+    _add_stores(command)
+    for name in ("tables", "figures"):
+        text = f"the folder of {name} (default: {name}/ in --results)"
+        add_path(command, name, text, required=False)
+    _add_files(command, *FILES)
     command.add_argument("--title", help="of the workspace (default: the folder's name)")
     add_path(command, "output", "report.pdf to write")
 
@@ -116,23 +150,23 @@ def _report_options(command: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> None:
     from dualhead.report.pdf import build_report
 
-    grid = read_grid(options.grid)
+    grid, results = _grid(options), options.results
+    files = {name: _file(options, name) for name in FILES}
     build_report(
         grid,
-        results=options.results,
-        stores=options.stores,
-        tables=options.tables,
-        figures=options.figures,
-        template=options.template,
-        published=options.published,
-        bibliography=options.bibliography,
-        deviations=options.deviations,
+        results=results,
+        stores=options.stores or results / "store",
+        tables=options.tables or results / "tables",
+        figures=options.figures or results / "figures",
+        template=files["template"],
+        published=files["published"],
+        bibliography=files["bibliography"],
+        deviations=files["deviations"],
         output=options.output,
         title=options.title or Path.cwd().name,
         date=date.today(),
     )
-    files = [options.template, options.published, options.bibliography, options.deviations]
-    _write_record(options, grid, [options.output], [file for file in files if file])
+    _write_record(options, grid, [options.output], list(files.values()))
 
 
 def _explain_options(command: argparse.ArgumentParser) -> None:
@@ -141,52 +175,48 @@ def _explain_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("cell", nargs="+", help=text)
     add_workspace_paths(command)
-    add_path(command, "published", "the papers' numbers, to show theirs too", required=False)
+    _add_files(command, "published")
+    add_json(command)
     text = "every setting, not only those that are not the defaults"
     command.add_argument("--settings", action="store_true", help=text)
 
 
 def _explain(options: argparse.Namespace) -> None:
-    from dualhead.report.explain import explain
+    from dualhead.report.explain import behind, explain
 
-    published = read_published(options.published) if options.published else None
-    print(
-        explain(
-            read_grid(options.grid) if options.grid else latest(options.results, Path()),
-            options.results,
-            "/".join(options.cell),
-            published=published,
-            complete=options.settings,
-        )
-    )
+    published = read_published(_file(options, "published"))
+    grid, results, query = _grid(options), options.results, "/".join(options.cell)
+    if options.json:
+        print(json.dumps(behind(grid, results, query, published=published), indent=1))
+    else:
+        complete = options.settings
+        print(explain(grid, results, query, published=published, complete=complete))
 
 
 COMMANDS: dict[str, Command] = {
     "table": Command(
         _table,
         "write a table, ours beside the published",
-        "dualhead table --grid results/grid.json --results results "
-        "--published reports/published.yaml --name table1 --output table1.csv",
+        "dualhead table --name table1 --output table1.csv",
         _table_options,
+        prints=True,
     ),
     "summary": Command(
         _summary,
         "write all accuracies and curves under stable names, for DVC",
-        "dualhead summary --grid results/grid.json --results results "
-        "--output summary.json --curves curves.csv",
+        "dualhead summary --output summary.json --curves curves.csv",
         _summary_options,
     ),
     "figure": Command(
         _figure,
         "draw one figure as PDF and SVG",
-        "dualhead figure --grid results/grid.json --results results --stores results/store "
-        "--name curves --output curves.pdf",
+        "dualhead figure --name curves --output curves.pdf",
         _figure_options,
     ),
     "report": Command(
         _report,
         "set tables, figures and provenance as one PDF",
-        "snakemake --cores all reproduce_tables   # which calls this with all its paths",
+        "dualhead report --output report.pdf   # of tables and figures that a run of the workflow has made",
         _report_options,
     ),
     "explain": Command(

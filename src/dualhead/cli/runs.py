@@ -17,8 +17,8 @@ from dualhead.cli.options import (
     add_path,
     add_recordings,
     recordings_of,
+    write_or_print,
 )
-from dualhead.files import write_text
 from dualhead.settings import checks, defaults
 from dualhead.settings import params as params_module
 from dualhead.settings.formats import read_grid, read_run
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 def _configure_options(command: argparse.ArgumentParser) -> None:
     add_path(command, "grid", "results/grid.json of the workspace")
     command.add_argument("--run", dest="run_address", required=True, help="the run's address")
-    add_path(command, "output", "config.yaml to write")
+    add_path(command, "output", "config.yaml to write, or - for standard output")
 
 
 def _configure(options: argparse.Namespace) -> None:
     runs = read_grid(options.grid)["runs"]
     if options.run_address not in runs:
         raise ValueError(f"{options.grid}: no run {options.run_address}; is params.yaml newer?")
-    write_text(options.output, params_module.dump(runs[options.run_address]))
+    write_or_print(options.output, params_module.dump(runs[options.run_address]))
 
 
 def _compute_options(command: argparse.ArgumentParser) -> None:
@@ -326,6 +326,7 @@ COMMANDS: dict[str, Command] = {
         "write one run's complete settings",
         "dualhead configure --grid results/grid.json --run RUN --output config.yaml",
         _configure_options,
+        prints=True,
     ),
     "train": Command(
         _train,
@@ -352,6 +353,7 @@ COMMANDS: dict[str, Command] = {
         "name the five likeliest actions of any recordings: a store's, or files as they are",
         "dualhead predict joint.pt bone.pt walk.json --output predictions.csv",
         _predict_options,
+        prints=True,
     ),
     "convert-weights": Command(
         _convert_weights,

@@ -8,8 +8,7 @@ import os
 import shlex
 from pathlib import Path
 
-from dualhead.cli.options import Command, add_path, add_results
-from dualhead.files import write_text
+from dualhead.cli.options import Command, add_json, add_path, add_results, write_or_print
 from dualhead.settings.defaults import editor_schema
 from dualhead.workspace import project
 
@@ -42,7 +41,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _doctor_options(command: argparse.ArgumentParser) -> None:
     _add_directory(command)
-    command.add_argument("--json", action="store_true", help="write JSON")
+    add_json(command)
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -60,15 +59,19 @@ def _doctor(options: argparse.Namespace) -> None:
 def _status_options(command: argparse.ArgumentParser) -> None:
     add_path(command, "grid", "grid.json (default: what params.yaml asks for)", required=False)
     add_results(command)
+    add_json(command)
 
 
 def _status(options: argparse.Namespace) -> None:
     from dualhead.settings.formats import read_grid
     from dualhead.workspace.grids import plan
-    from dualhead.workspace.status import show_status
+    from dualhead.workspace.status import show_status, status_of
 
     grid = read_grid(options.grid) if options.grid else plan(Path())
-    show_status(grid, options.results)
+    if options.json:
+        print(json.dumps(status_of(grid, options.results), indent=1))
+    else:
+        show_status(grid, options.results)
 
 
 def _gc_options(command: argparse.ArgumentParser) -> None:
@@ -93,11 +96,19 @@ def _schema_options(command: argparse.ArgumentParser) -> None:
 
 
 def _schema(options: argparse.Namespace) -> None:
-    text = json.dumps(editor_schema(), indent=1)
-    if options.output:
-        write_text(options.output, text)
-    else:
-        print(text)
+    write_or_print(options.output, json.dumps(editor_schema(), indent=1))
+
+
+def _completion_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=("bash", "zsh"), help="whose completion")
+
+
+def _completion(options: argparse.Namespace) -> None:
+    import shtab
+
+    from dualhead.cli.main import parser
+
+    print(shtab.complete(parser(), shell=options.shell))
 
 
 COMMANDS: dict[str, Command] = {
@@ -125,11 +136,18 @@ COMMANDS: dict[str, Command] = {
         "dualhead doctor",
         _doctor_options,
     ),
+    "completion": Command(
+        _completion,
+        "print what completes commands and options in a shell",
+        'eval "$(dualhead completion bash)"',
+        _completion_options,
+    ),
     "schema": Command(
         _schema,
         "print the JSON Schema of params.yaml, by which editors check and complete it",
         "dualhead schema --output docs/params.schema.json",
         _schema_options,
+        prints=True,
     ),
     "status": Command(
         _status,

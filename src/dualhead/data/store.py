@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from dualhead.arrays import Array, Columns, Integers, Parts
-from dualhead.files import naming, replacing
+from dualhead.files import has_seal, naming, replacing
 from dualhead.hdf5 import (
     Span,
     check_seal_around,
@@ -485,6 +485,11 @@ class Store:
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
     """Open a store for reading, after comparing all but its rows with its seal."""
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: expected a store, which is a file (.h5), found a folder. If it holds recordings, prepare "
+            f"it first: `dualhead prepare --raw {path}`, or give it to `dualhead predict`."
+        )
     if not path.is_file():
         raise ValueError(f"{path}: no such store. Make it with `dualhead prepare --output {path}`.")
     if not is_hdf5(path):
@@ -493,10 +498,17 @@ def _open(path: Path) -> Iterator[h5py.File]:
             "first (`dualhead prepare`), or give it to `dualhead predict`; a store that looks like "
             "this is damaged: prepare it again."
         )
+    if has_seal(path):
+        raise ValueError(
+            f"{path}: expected a store, found scores. Give the store that `dualhead prepare` wrote."
+        )
     is_sealed = check_seal_around(path, WHAT, REMEDY)
     with open_hdf5(path, WHAT, REMEDY) as file:
         if "schema" not in file.attrs:
-            raise ValueError(f"{path}: an HDF5 file, but no store: it has no attribute `schema`.")
+            raise ValueError(
+                f"{path}: an HDF5 file, but no store: it has no attribute `schema`. "
+                "Give the one that `dualhead prepare` wrote."
+            )
         if int(file.attrs["schema"]) != SCHEMA:
             raise ValueError(
                 f"{path}: expected schema {SCHEMA}, found {file.attrs['schema']}. "

@@ -60,7 +60,12 @@ class Inspected(NamedTuple):
 
 
 def verify(
-    kind: str, raw: Sequence[Path], settings: Settings, recordings: Settings | None = None
+    kind: str,
+    raw: Sequence[Path],
+    settings: Settings,
+    recordings: Settings | None = None,
+    *,
+    partial: bool = False,
 ) -> str:
     """Prepare every recording without keeping it, and return the passport of a raw dataset.
 
@@ -73,6 +78,7 @@ def verify(
         raw: archives, read in place, or folders.
         settings: the `prepare` section; a recording that cannot be prepared by it is damaged.
         recordings: what is said of own recordings.
+        partial: whether a subset of the dataset is accepted.
 
     Raises:
         ValueError: if the dataset is not complete, a recording is damaged or cut short, or training
@@ -81,14 +87,14 @@ def verify(
     dataset = configured(kind, raw, recordings or {})
     samples, left_out = list_dataset(dataset, raw)
     meta = columns_of(dataset, samples, None)
-    check_counts(dataset, raw, meta, partial=False)
+    is_whole = check_counts(dataset, raw, meta, partial=partial)
     refuse_shared(dataset, meta, shown(raw))
     found = _inspect(samples, dataset, settings)
     _refuse_damaged(found, raw)
     lines = [f"{path}: {size_of(path):,} bytes" for path in raw]
     lines += [f"{len(samples):,} recordings of {kind}, every one readable", *_extent(found, meta)]
     lines += [f"classes: {len({sample.label for sample in samples}):,}"]
-    lines += [_split_line(dataset, split, meta) for split in dataset.splits]
+    lines += [_split_line(dataset, split, meta, is_whole) for split in dataset.splits]
     lines += [f"left out: {by_reason(Counter(row.reason for row in left_out))}"]
     bodies = Counter(row.reason for one in found for row in one.dropped)
     lines += [f"bodies left out, and what was noted of them: {by_reason(bodies)}"]
@@ -141,9 +147,10 @@ def _extent(found: Sequence[Inspected], meta: Columns) -> list[str]:
     ]
 
 
-def _split_line(dataset: Dataset, split: str, meta: Columns) -> str:
+def _split_line(dataset: Dataset, split: str, meta: Columns, is_whole: bool) -> str:
     train, test = count_split(dataset, split, meta)
-    judged = "as published" if split in dataset.expected else "nothing published to compare with"
+    judged = "as published" if is_whole else "a subset of what was published"
+    judged = judged if split in dataset.expected else "nothing published to compare with"
     apart = f"; no {dataset.apart[split]} in both" if split in dataset.apart else ""
     return f"{split}: {train:,} training, {test:,} test ({judged}){apart}"
 

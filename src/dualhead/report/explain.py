@@ -170,6 +170,49 @@ def explain(
     return "\n".join(lines)
 
 
+def behind(
+    grid: Settings, results: Path, query: str, *, published: Settings | None = None
+) -> Settings:
+    """Return everything behind one number, as plain values for programs.
+
+    Args:
+        grid: the content of grid.json.
+        results: the folder that holds runs/ and ensembles/.
+        query: a cell, as `find` takes it.
+        published: the content of published.yaml; None leaves the paper's number out.
+
+    Returns:
+        `benchmark`, `variant`, `stream`, `tables`; `ours` (top-1 of each seed, in percent) and `paper` (None where it
+        says none); `seeds`: seed -> `address`, `metrics` (metrics.json's content, None if not run) and `checked`
+        (whether the scores beside it bear its accuracies out); `runs`: address -> settings.
+
+    Raises:
+        ValueError: if the query is not one cell, or a result is not what its address says.
+    """
+    found = find(grid, query)
+    seeds = {
+        seed: _behind_seed(grid, results, found.cell, seed, it) for seed, it in found.seeds.items()
+    }
+    made = {seed: it["metrics"] for seed, it in seeds.items() if it["metrics"]}
+    fusion = fusion_of(grid, next(iter(found.seeds.values())))
+    paper = published_cell(grid, found.cell, "top1", published) if published else float("nan")
+    runs = [run for address in found.seeds.values() for run in members_of(grid, address)]
+    return {
+        **found.cell._asdict(),
+        "tables": list(found.tables),
+        "ours": {seed: metrics["last"]["fusion"][fusion]["top1"] for seed, metrics in made.items()},
+        "paper": None if np.isnan(paper) else paper,
+        "seeds": seeds,
+        "runs": {run: grid["runs"][run] for run in dict.fromkeys(runs)},
+    }
+
+
+def _behind_seed(grid: Settings, results: Path, cell: Cell, seed: str, address: str) -> Settings:
+    result = read_result(grid, results, address, cell, seed)
+    metrics, checked = (result.metrics, check_result(results, result)) if result else (None, False)
+    return {"address": address, "metrics": metrics, "checked": checked}
+
+
 def _head(
     grid: Settings, found: Found, made: Sequence[Result], published: Settings | None
 ) -> list[str]:

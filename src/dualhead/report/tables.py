@@ -73,10 +73,15 @@ def build_table(grid: Settings, name: str, results: Path, published: Settings) -
     return pd.DataFrame(rows, columns=[*COLUMNS])
 
 
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return one table as CSV."""
+    return str(frame.round(6).to_csv(index=False, lineterminator="\n"))
+
+
 def write_table(frame: pd.DataFrame, *, csv: Path, markdown: Path, latex: Path) -> None:
     """Write one table: CSV for machines, Markdown and LaTeX (booktabs) to paste."""
     for path, text in (
-        (csv, frame.round(6).to_csv(index=False, lineterminator="\n")),
+        (csv, csv_text(frame)),
         (markdown, markdown_text(frame)),
         (latex, latex_text(frame)),
     ):

@@ -75,6 +75,21 @@ STYLES = {
 }
 
 
+def status_of(grid: Settings, results: Path) -> Settings:
+    """Return the state of each run, with its accuracy if it is done, and whether each ensemble is done."""
+    runs = {}
+    for run in grid["runs"]:
+        status = run_status(run, results)
+        accuracy = {"top1": _top1(grid, results, run)} if status.state == "done" else {}
+        runs[run] = status._asdict() | accuracy
+    ensembles = {it: _is_made(it, results) for it in grid["ensembles"]}
+    return {"runs": runs, "ensembles": ensembles}
+
+
+def _is_made(ensemble: str, results: Path) -> bool:
+    return (results / "ensembles" / ensemble / "metrics.json").exists()
+
+
 def show_status(grid: Settings, results: Path, console: Console | None = None) -> None:
     """Print the state of each run, and how many runs and ensembles are in which."""
     status = {run: run_status(run, results) for run in grid["runs"]}
@@ -82,7 +97,7 @@ def show_status(grid: Settings, results: Path, console: Console | None = None) -
     console.print(_status_table(grid, results, status))
     states = [it.state for it in status.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in STYLES if state in states)
-    made = sum((results / "ensembles" / it / "metrics.json").exists() for it in grid["ensembles"])
+    made = sum(_is_made(it, results) for it in grid["ensembles"])
     summary = f"\nruns: {counts}; ensembles: {made} of {len(grid['ensembles'])} done"
     console.print(summary, highlight=False)
 
@@ -95,7 +110,8 @@ def _status_table(grid: Settings, results: Path, status: Mapping[str, RunStatus]
         "loss": [it.loss for it in status.values()],
         "time left": [it.left for it in status.values()],
         "top-1": [
-            _top1(grid, results, run) if it.state == "done" else "" for run, it in status.items()
+            _top1_text(grid, results, run) if it.state == "done" else ""
+            for run, it in status.items()
         ],
         "last words": [escape(it.words) for it in status.values()],
     }
@@ -110,11 +126,16 @@ def _status_table(grid: Settings, results: Path, status: Mapping[str, RunStatus]
     return table
 
 
-def _top1(grid: Settings, results: Path, run: str) -> str:
-    """Return a finished run's accuracy at the last epoch; nothing if its file is damaged."""
+def _top1_text(grid: Settings, results: Path, run: str) -> str:
+    accuracy = _top1(grid, results, run)
+    return "?" if accuracy is None else f"{accuracy:.2f}"
+
+
+def _top1(grid: Settings, results: Path, run: str) -> float | None:
+    """Return a finished run's accuracy at the last epoch, in percent; None if its file is damaged."""
     path = results / "runs" / run / "metrics.json"
     try:
         fused = json.loads(path.read_text(encoding="utf-8"))["last"]["fusion"]
-        return f"{fused[grid['fusion'][run]]['top1']:.2f}"
+        return float(fused[grid["fusion"][run]]["top1"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "?"
+        return None
