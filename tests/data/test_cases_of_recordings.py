@@ -1,7 +1,9 @@
 """Recordings in the forms that people reported: each read to the right values, or named for what it is."""
 
+import contextlib
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -88,24 +90,179 @@ REFUSED = [  # kind, folder, words of the one line
 ]
 
 
-def prepare(kind, raw, folder, capsys):
+def prepare(kind, raw, folder, capsys, *options):
     """Return the exit status and all that the command said, its CSV included."""
     output = folder / "s.h5"
     arguments = ["prepare", "--dataset", kind, "--raw", str(raw), "--output", str(output)]
-    status = main([*arguments, "--partial", "--workers", "1"])
+    status = main([*arguments, "--partial", "--workers", "1", *map(str, options)])
     said = "".join(capsys.readouterr())
     csv = output.with_suffix(".dropped.csv")
     return status, said + (csv.read_text() if csv.exists() else "")
+
+
+def files_in(raw):
+    """Yield the name and content of each file in a folder or zip, or of the one that a path is."""
+    if raw.suffix == ".zip":
+        with zipfile.ZipFile(raw) as archive:
+            for member in archive.infolist():
+                with contextlib.suppress(zipfile.BadZipFile):  # the damaged one is left out
+                    yield Path(member.filename).name, archive.read(member)
+    else:
+        for path in [raw] if raw.is_file() else raw.rglob("*"):
+            if path.is_file() and not path.name.startswith("._"):
+                yield path.name, path.read_bytes()
+
+
+def number(word):
+    """Return a number as C writes it; NaN for Microsoft's names of it."""
+    return float(word) if "#" not in word and "ind" not in word else float("nan")
+
+
+def skeletons_in_text(content, keep=2):
+    """Return the bodies (M, T, V, 3) of NTU's text, those of most energy first, by the plainest means."""
+    lines = [line for line in content.decode("utf-8-sig").split("\n") if line.strip()]
+    lines = [line.split() for line in lines]
+    place, frames = 1, []
+    for _ in range(int(lines[0][0])):
+        bodies, place = [], place + 1
+        for _ in range(int(lines[place - 1][0])):
+            count = int(lines[place + 1][0])
+            rows = lines[place + 2 : place + 2 + count]
+            bodies.append([[number(word) for word in row[:3]] for row in rows])
+            place += 2 + count
+        frames.append(bodies)
+    slots = np.zeros((max(map(len, frames), default=0), len(frames), 25, 3))
+    for at, bodies in enumerate(frames):
+        slots[: len(bodies), at] = np.array(bodies).reshape(-1, 25, 3)
+    slots[~np.isfinite(slots).all(axis=-1)] = 0
+    there = [slot[slot.any(axis=(1, 2))].reshape(-1, 3) for slot in slots]
+    energies = [float(one.std(axis=0).sum()) if len(one) else -1.0 for one in there]
+    chosen = slots[np.argsort([-energy for energy in energies], kind="stable")[:keep]]
+    return chosen[:, chosen.any(axis=(0, 2, 3))]
+
+
+def persons_of_clip(content, keep=2):
+    """Return the persons (M, T, V, 3) of a clip of Kinetics about the picture's middle, surest first."""
+    frames = {}
+    for frame in json.loads(content)["data"]:
+        for person in frame["skeleton"]:
+            x, y = np.array(person["pose"], float).reshape(18, 2).T
+            score = np.array(person["score"], float)
+            seen = np.isfinite(x + y + score) & (score != 0)
+            joints = np.stack([x - 0.5, 0.5 - y, score], axis=1)
+            joints = np.where(seen[:, None], joints, 0)
+            frames.setdefault(frame["frame_index"], []).append(joints)
+    found = np.zeros((keep, max(frames, default=-1) + 1, 18, 3))
+    for at, people in frames.items():
+        people.sort(key=lambda joints: -joints[:, 2].sum())
+        found[: len(people), at] = people[:keep]
+    return found
+
+
+def body_of_list(content):
+    return np.array(json.loads(content)["skeletons"])[None]
+
+
+READERS_BY_HAND = {
+    NTU: (r"(S\d{3}C\d{3}P\d{3}R\d{3}A\d{3})\.skeleton(\.txt)?", skeletons_in_text),
+    KINETICS: (r"(.*?)(?<!_label)\.json", persons_of_clip),
+    NW_UCLA: (r"(a\d\d_s\d\d_e\d\d_v\d\d)\.json", body_of_list),
+}
+
+
+def check_values(store, raw, kind):
+    """Compare every recording of a store with what its file says, read by hand; return how many."""
+    pattern, read = READERS_BY_HAND[kind]
+    checked = 0
+    for file, content in files_in(raw):
+        match = re.fullmatch(pattern, file, re.IGNORECASE)
+        if match is None or match[1] not in store:
+            continue
+        expected, position = read(content), store.names.index(match[1])
+        frames = max(expected.shape[1], 1)
+        found = store.padded(match[1], frames).transpose(3, 1, 2, 0)  # (M, T, V, C)
+        there = [body for body in expected if body.any()]
+        for body, wanted in zip(found, [*there, *[0 * found[0]] * len(found)], strict=False):
+            assert body[: len(wanted)] == pytest.approx(wanted, rel=1e-6, abs=1e-5), match[1]
+        if kind == NTU:
+            assert store.labels[position] == int(match[1][-3:]) - 1
+            assert store.meta["subject"][position] == int(match[1][9:12])
+        checked += 1
+    return checked
 
 
 @pytest.mark.parametrize(("kind", "place", "names", "words"), READ, ids=[row[1] for row in READ])
 def test_a_reported_form_is_read_and_what_is_odd_is_said(
     shared, tmp_path, capsys, kind, place, names, words
 ):
-    status, said = prepare(kind, shared / "cases" / "recordings" / place, tmp_path, capsys)
+    raw = shared / "cases" / "recordings" / place
+    is_array = raw.suffix in (".npz", ".pkl")
+    options = () if is_array else ("--normalize", "none")
+    status, said = prepare(kind, raw, tmp_path, capsys, *options)
     assert status == 0
     assert [word for word in words if word not in said] == []
-    assert names is None or Store(tmp_path / "s.h5").names == sorted(names)
+    with Store(tmp_path / "s.h5") as store:
+        assert names is None or store.names == sorted(names)
+        assert is_array or check_values(store, raw, kind) == len(store)
+
+
+def test_reported_arrays_are_read_back(shared, tmp_path, capsys):
+    raw = shared / "cases" / "recordings" / "a04-others" / "raw"
+    arrays = np.load(raw / "NTU60_CS.npz")
+    assert (
+        prepare(NTU, raw / "NTU60_CS.npz", tmp_path, capsys, "--normalize", "first_frame")[0] == 0
+    )
+    with Store(tmp_path / "s.h5") as store:
+        assert store.labels.tolist() == [0, 0, 1]  # test_000000, train_000000, train_000001
+        for name, x in zip(store.names[1:], arrays["x_train"], strict=True):
+            found = store.padded(name, 3).transpose(1, 3, 2, 0)  # (T, M, V, C)
+            assert found == pytest.approx(x.reshape(3, 2, 25, 3), abs=1e-6)
+    assert prepare(NTU, raw / "ntu60_3danno.pkl", tmp_path, capsys, "--normalize", "none")[0] == 0
+    content = (raw / "ntu60_3danno.pkl").read_bytes()
+    with Store(tmp_path / "s.h5") as store:
+        bodies = [store.padded(name, 4)[..., 0].transpose(1, 2, 0) for name in store.names]
+    places = [content.find(body.astype("<f2").tobytes()) for body in bodies]  # as the file has them
+    assert 0 < places[0] <= places[1] and bodies[0].shape == (4, 25, 3)
+
+
+@pytest.mark.parametrize("many", ["3", "1"])
+def test_bodies_that_are_kept_are_those_of_most_energy(shared, tmp_path, capsys, many):
+    raw = shared / "cases/recordings/p05-persons/raw"
+    options = ("--normalize", "none", "--max-bodies", many)
+    assert prepare(NTU, raw, tmp_path, capsys, *options)[0] == 0
+    content = (raw / f"{A}001.skeleton").read_bytes()
+    expected = skeletons_in_text(content, keep=int(many))
+    with Store(tmp_path / "s.h5") as store:
+        found = store.padded(f"{A}001", 60).transpose(3, 1, 2, 0)
+    assert len(expected) == int(many) and found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_no_bodies_are_refused(shared, tmp_path, capsys, number):
+    raw = shared / "cases/recordings/p05-persons/raw"
+    with pytest.raises(SystemExit):
+        prepare(NTU, raw, tmp_path, capsys, "--max-bodies", number)
+    assert "expected a whole number, 1 or more" in capsys.readouterr().err
+
+
+def test_links_are_followed_where_they_lead(shared, tmp_path, capsys):
+    """The case's links are kept as texts of where they lead: they are made anew."""
+    case = shared / "cases/recordings/a05-symlinks/raw"
+    elsewhere = shared / "cases/recordings/a05-elsewhere"
+    content = (elsewhere / f"{A}001.skeleton").read_bytes()
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for file in case.iterdir():
+        target = Path(file.read_text().strip())
+        if target.name in (elsewhere.name, f"{A}001.skeleton"):
+            whole = elsewhere if target.name == elsewhere.name else elsewhere / target.name
+            (raw / file.name).symlink_to(whole)
+    assert prepare(NTU, raw, tmp_path, capsys, "--normalize", "none")[0] == 0
+    with Store(tmp_path / "s.h5") as store:
+        assert store.names == [f"{A}001", f"{A}003"]
+        for name in store.names:
+            found = store.padded(name, 4)[..., :1].transpose(3, 1, 2, 0)
+            assert found == pytest.approx(skeletons_in_text(content), abs=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "place", "words"), REFUSED, ids=[row[1] for row in REFUSED])

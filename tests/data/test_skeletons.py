@@ -292,30 +292,45 @@ def test_settings_of_own_recordings_go_with_no_published_dataset(tmp_path, capsy
     assert "found unit" in capsys.readouterr().err
 
 
+A = "S001C001P001R001A"
 CASES = {
-    "o01-azure": ((), 12, "azure32"),
-    "k12-openpose": (("--picture", "640", "480"), 1, "body25"),
-    "k13-alphapose": (("--picture", "1280", "720"), 1, "coco17"),
-    "k14-mediapipe": ((), 1, "mediapipe33_picture"),
-    "k19-unlabelled": ((), 1, "openpose18"),
-    "t08-hand26": ((), 2, "hand26"),
-    "t09-kinect20": ((), 1, "kinect20"),
-    "t10-azure32": ((), 1, "azure32"),
-    "p03-units": ((), 3, "ntu25"),
-    "w06-mm": ((), 12, "ntu25"),
-    "u02-textformats": (("--layout", "ntu25", "--unit", "m"), 1, "ntu25"),
+    "o01-azure": ((), 12, "azure32", ("p04_a02_t01", 5, 3, 6, (0.3295, -0.1374, 2.9975))),
+    "k12-openpose": (
+        *(("--picture", "640", "480"), 1, "body25"),
+        ("myvideo", 5, 4, 0, (100.5 / 640 - 0.5, 0.5 - 200.1 / 480, 0.9)),
+    ),
+    "k13-alphapose": (
+        *(("--picture", "1280", "720"), 1, "coco17"),
+        ("alphapose-results", 5, 4, 0, (650.1 / 1280 - 0.5, 0.5 - 360.2 / 720, 0.57)),
+    ),
+    "k14-mediapipe": ((), 1, "mediapipe33_picture", ("wave_01", 5, 0, 32, (0.0, 0.1, 0.99))),
+    "k19-unlabelled": ((), 1, "openpose18", ("v1", 2, 1, 2, (0.0, 0.0, 0.9))),
+    "t08-hand26": ((), 2, "hand26", (f"{A}001", 3, 0, 2, (0.0039, 0.5528, 2.9979))),
+    "t09-kinect20": ((), 1, "kinect20", (f"{A}001", 3, 0, 2, (0.0039, 0.5528, 2.9979))),
+    "t10-azure32": ((), 1, "azure32", (f"{A}001", 3, 0, 2, (0.0039, 0.5528, 2.9979))),
+    "p03-units": ((), 3, "ntu25", (f"{A}003", 120, 0, 2, (-0.0061, -0.5493, 2.9974))),
+    "w06-mm": ((), 12, "ntu25", (f"{A}001", 6, 0, 2, (0.0039, 0.5528, 2.9979))),
+    "u02-textformats": (
+        *(("--layout", "ntu25", "--unit", "m"), 1, "ntu25"),
+        ("0002-L", 4, 2, 0, (-0.000866, 0.00025, 2.997451)),
+    ),
 }
-"""Case of the recordings people reported -> options, recordings kept, layout."""
+"""Case of the recordings people reported -> options, recordings kept, layout, and of one recording its
+frames, and by frame and joint a place as its file has it: in meters, or from the picture's middle.
+"""
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_recordings_that_people_reported_are_read_as_what_they_are(shared, tmp_path, case):
-    options, kept, layout = CASES[case]
+    options, kept, layout, (name, frames, frame, joint, place) = CASES[case]
     raw = shared / "cases/recordings" / case / "raw"
-    assert prepare(raw, tmp_path / "s.h5", *options) == 0
+    assert prepare(raw, tmp_path / "s.h5", *options, "--normalize", "none") == 0
     with Store(tmp_path / "s.h5") as store:
         assert (len(store), store.layout.name) == (kept, layout)
         assert (store.labels == -1).all()
+        assert store.num_frames[store.names.index(name)] == frames
+        found = store.padded(name, frames)[:, frame, joint, 0]
+        assert found == pytest.approx(place, abs=1e-6)
 
 
 def test_millimeters_among_meters_are_counted_and_said(shared, tmp_path):
