@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final
 
 import dualhead
-from dualhead.cli import data, report, runs, workspace
+from dualhead.cli import data, report, runs, view, workspace
 from dualhead.progress import write_any_character
 
-COMMANDS = data.COMMANDS | runs.COMMANDS | report.COMMANDS | workspace.COMMANDS
+COMMANDS = data.COMMANDS | runs.COMMANDS | report.COMMANDS | view.COMMANDS | workspace.COMMANDS
 
 DESCRIPTION = """\
 From raw skeleton recordings to the tables of DualHead-Net.

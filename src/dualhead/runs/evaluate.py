@@ -142,21 +142,34 @@ def score_split(model: nn.Module, split: Split, scoring: ScoreSettings, batch_si
 
 def _attend(model: nn.Module, split: Split, scoring: ScoreSettings) -> Attention | None:
     """Return a network's attention maps of each class's first test recording; None without attention."""
+    first = np.unique(split.labels.numpy(), return_index=True)[1]
+    return attend(model, split, torch.from_numpy(first), scoring)
+
+
+def attend(
+    model: nn.Module, split: Split, index: Tensor, scoring: ScoreSettings
+) -> Attention | None:
+    """Return a network's attention maps of some samples; None if it has no attention.
+
+    Args:
+        model: in eval mode.
+        split: the samples.
+        index: (n,) int64, those that are asked for.
+        scoring: the settings by which its network is scored.
+    """
     if not (isinstance(model, DualHead) and gates(model)):
         return None
-    first = np.unique(split.labels.numpy(), return_index=True)[1]
-    index, settings = torch.from_numpy(first), scoring.input
     maps: dict[str, list[Tensor]] = {}
     with precision("fp32"):
         for one in torch.split(index, 1):  # together they would take the memory of a training step
             batch = make_batch(
-                split, one, modality=scoring.modality, settings=settings, generator=None
+                split, one, modality=scoring.modality, settings=scoring.input, generator=None
             )
             for name, values in attention_maps(model, batch).items():
                 maps.setdefault(name, []).append(values.float().cpu())
-    names = [split.names[position] for position in first]
+    names = [split.names[position] for position in index.tolist()]
     tables = {name: torch.cat(values).numpy() for name, values in maps.items()}
-    return Attention(names, frame_numbers(split, index, settings).numpy(), tables)
+    return Attention(names, frame_numbers(split, index, scoring.input).numpy(), tables)
 
 
 def _facts(config: RunConfig, training: Settings, num_test: int, num_classes: int) -> Settings:

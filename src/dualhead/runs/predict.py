@@ -228,6 +228,12 @@ def _answers(
         scoring = ScoreSettings.of(network.content["config"])
         total += score_split(network.model, split, scoring, BATCH_SIZE)["fusion"]["softmax"]
     scores = (total / len(ensemble.networks)).astype(np.float32)
+    refuse_no_numbers(scores, pieces)
+    return [*map(Answer, pieces, scores)]
+
+
+def refuse_no_numbers(scores: Array, pieces: Sequence[Piece]) -> None:
+    """Raise ValueError if a score is no number, naming the recording."""
     wrong = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(wrong):
         raise ValueError(
@@ -235,7 +241,6 @@ def _answers(
             f"{len(wrong)} of {len(pieces)} recordings; its weights are damaged or its training "
             "diverged. Take another checkpoint"
         )
-    return [*map(Answer, pieces, scores)]
 
 
 def predict_frames(

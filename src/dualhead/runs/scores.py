@@ -141,6 +141,12 @@ def _write_attention(group: h5py.Group, attention: Attention) -> None:
         group[f"maps/{name}"] = values.astype(np.float32)
 
 
+def has_attention(path: Path) -> bool:
+    """Return whether a score file holds attention maps."""
+    with _open(path) as file:
+        return ATTENTION in file
+
+
 def read_attention(path: Path) -> Attention:
     """Return the attention maps over each class's first test recording.
 
@@ -156,6 +162,13 @@ def read_attention(path: Path) -> Attention:
         group = file[ATTENTION]
         maps = {name: values[:] for name, values in group["maps"].items()}
         return Attention(list(group["names"].asstr()[:]), group["times"][:].astype(np.int64), maps)
+
+
+def attention_to(attention: Attention, place: int) -> Attention:
+    """Return the maps of one recording alone, by its place among them."""
+    part = slice(place, place + 1)
+    maps = {name: values[part] for name, values in attention.maps.items()}
+    return Attention([*attention.names[part]], attention.times[part], maps)
 
 
 def _write_samples(where: h5py.Group, scored: Scored) -> None:

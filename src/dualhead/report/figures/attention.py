@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dualhead.data.store import Store
 from dualhead.report.figures.inputs import Inputs
-from dualhead.report.figures.poses import WEIGHT_COLORS, Seen, draw_poses, seen_by
+from dualhead.report.figures.poses import WEIGHT_COLORS, Seen, draw_poses, seen_by, title_of
 from dualhead.report.figures.style import BLUE, RED, grid_lines, new_figure
 from dualhead.report.results import read_result_attention
 from dualhead.runs.scores import Attention
@@ -41,7 +41,8 @@ def attention(inputs: Inputs) -> Figure:
     scale = _scale(shown)
     with Store(inputs.store()) as store:
         for (left, right), sample in zip(rows, shown, strict=True):
-            draw_poses(left, store, sample.name, sample.seen, weights=sample.joints, scale=scale)
+            title = title_of(store, sample.name)
+            draw_poses(left, sample.seen, store.layout, title, weights=sample.joints, scale=scale)
             _draw_frames(right, sample)
     rows[0, 1].set_title("Temporal attention", loc="left", fontsize=8.5)
     rows[-1, 1].set_xlabel("Frame")

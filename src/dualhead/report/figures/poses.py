@@ -13,6 +13,7 @@ from matplotlib.colors import Normalize
 from dualhead.data.store import Store
 from dualhead.layout import SkeletonLayout
 from dualhead.report.figures.style import GRAY, INK, SMALL
+from dualhead.report.skeletons import visible
 from dualhead.settings.params import Settings
 
 POSES = (4, 10)  # fewest and most that are drawn of each recording, evenly over its frames
@@ -48,11 +49,17 @@ def seen_by(config: Settings, store: Store, name: str) -> Seen:
     return Seen(joints, np.asarray(joints.any(axis=(0, 1, 2))))
 
 
+def title_of(store: Store, name: str) -> str:
+    """Return `drink water (S001...)`, or the name alone where the class is not known."""
+    label = int(store.labels[store.position(name)])
+    return f"{store.class_names[label]} ({name})" if label >= 0 else name
+
+
 def draw_poses(
     axes: Axes,
-    store: Store,
-    name: str,
     seen: Seen,
+    layout: SkeletonLayout,
+    title: str,
     *,
     weights: Points | None = None,
     scale: Normalize | None = None,
@@ -61,18 +68,18 @@ def draw_poses(
 
     Args:
         axes: the axes to draw on; their own lines and ticks disappear.
-        store: the store that holds the recording.
-        name: the recording's name.
         seen: the part of the recording that the network gets.
+        layout: the skeleton's layout.
+        title: stands above the poses.
         weights: (M, V), the joints' weights, told by color and size; None leaves them plain.
         scale: the range of weights that `WEIGHT_COLORS` spans.
     """
     joints, frames = seen.joints, seen.joints.shape[1]
-    visible = _visible(joints, store.layout)  # (T, V, M)
-    across, up = project(joints, store.layout)
-    across = across - across[:, store.layout.center, :1][:, None]
-    left, right = _extent(across[visible])
-    bottom, top = _extent(up[visible])
+    shown = visible(joints, layout)  # (T, V, M)
+    across, up = project(joints, layout)
+    across = across - across[:, layout.center, :1][:, None]
+    left, right = _extent(across[shown])
+    bottom, top = _extent(up[shown])
     across = across - (left + right) / 2
     height = top - bottom
     width = 1.08 * max(right - left, height / 6, 1e-3)
@@ -80,12 +87,12 @@ def draw_poses(
     times = np.linspace(0, frames - 1, min(count, frames)).round().astype(int)
     first = int(seen.present.argmax())
     for place, time in enumerate(times):
-        for body in np.flatnonzero(visible[time].any(axis=0)):
+        for body in np.flatnonzero(shown[time].any(axis=0)):
             pose = np.stack([across[time, :, body] + place * width, up[time, :, body]], axis=-1)
             color = INK if body == first else GRAY
-            _draw_pose(axes, pose, visible[time, :, body], store.layout, color)
+            _draw_pose(axes, pose, shown[time, :, body], layout, color)
             if weights is not None and scale is not None:
-                _draw_weights(axes, pose, visible[time, :, body], weights[body], scale)
+                _draw_weights(axes, pose, shown[time, :, body], weights[body], scale)
         below = bottom - 0.06 * height
         number = f"{time}"
         axes.text(place * width, below, number, ha="center", va="top", fontsize=SMALL, color=INK)
@@ -93,8 +100,7 @@ def draw_poses(
     axes.set_xlim(-0.55 * width, (len(times) - 0.45) * width)
     axes.set_anchor("W")
     axes.axis("off")
-    action = store.class_names[int(store.labels[store.position(name)])]
-    axes.set_title(f"{action} ({name})", loc="left", fontsize=8.5)
+    axes.set_title(title, loc="left", fontsize=8.5, parse_math=False)
 
 
 def _extent(values: Points) -> tuple[float, float]:
@@ -128,18 +134,6 @@ def _main_axis(joints: Points, bone: tuple[int, int]) -> tuple[int, float]:
     vector = joints[:, 0, bone[1], 0] - joints[:, 0, bone[0], 0]
     axis = int(np.abs(vector).argmax())
     return axis, 1.0 if vector[axis] >= 0 else -1.0
-
-
-def _visible(joints: Points, layout: SkeletonLayout) -> npt.NDArray[np.bool_]:
-    """Return which joints (T, V, M) were seen by the sensor, of (C, T, V, M).
-
-    A body that is not in a frame is 0 everywhere in it; an image's joint of confidence 0 was not
-    seen.
-    """
-    present = np.asarray(joints.any(axis=(0, 2)))[:, None].repeat(joints.shape[2], axis=1)
-    if layout.rotate_z is None and len(joints) > 2:
-        return np.asarray(present & (joints[2] > 0))
-    return present
 
 
 def _draw_pose(

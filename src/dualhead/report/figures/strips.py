@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dualhead.data.store import Store
 from dualhead.report.figures.inputs import Inputs
-from dualhead.report.figures.poses import draw_poses, seen_by
+from dualhead.report.figures.poses import draw_poses, seen_by, title_of
 from dualhead.report.figures.style import BLUE, RED, SMALL, new_figure, rows_height, wrapped
 from dualhead.report.titles import variant_title
 from dualhead.runs.scores import Scores, softmax
@@ -43,7 +43,8 @@ def strips(inputs: Inputs) -> Figure:
         figure = new_figure(0.1 + rows_height(labels, 1.3, 0.25))
         rows = figure.subplots(len(shown), 2, width_ratios=(2.2, 1), squeeze=False)
         for (left, right), sample in zip(rows, shown, strict=True):
-            draw_poses(left, store, sample.name, seen_by(inputs.config(), store, sample.name))
+            seen = seen_by(inputs.config(), store, sample.name)
+            draw_poses(left, seen, store.layout, title_of(store, sample.name))
             _draw_scores(right, sample, store.class_names)
     return figure
 

@@ -1,0 +1,117 @@
+"""Commands that show recordings: as a page, as a picture, as a film."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualhead.cli.options import COUNT, Command, add_path, add_recordings, recordings_of
+from dualhead.cli.runs import CHECKPOINT_ENDINGS
+
+if TYPE_CHECKING:
+    from dualhead.report.viewer.content import Page
+
+SHOWN = 20
+"""Recordings whose skeletons a page holds, unless told otherwise: about half a megabyte."""
+
+
+def _view_options(command: argparse.ArgumentParser) -> None:
+    text = (
+        "folders of runs or ensembles, to show their test scores; or a store or recordings in any "
+        "form known here, with checkpoints (.pt) whose networks are asked, or without"
+    )
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=text)
+    add_path(command, "output", "HTML to write")
+    text = f"recordings with skeletons: more make a larger page (default: {SHOWN})"
+    command.add_argument("--recordings", type=COUNT, default=SHOWN, metavar="NUMBER", help=text)
+    text = "show this recording; may be given again"
+    command.add_argument("--name", action="append", default=[], metavar="NAME", help=text)
+    add_path(
+        command, "store", "the store of the runs (default: that of their workspace)", required=False
+    )
+    text = "take the test recordings of this split of a store (default: all)"
+    command.add_argument("--split", default="", help=text)
+    command.add_argument("--window", type=COUNT, help="frames of which scores over time are made")
+    command.add_argument(
+        "--stride", type=COUNT, help="frames between windows (default: half of one)"
+    )
+    command.add_argument("--title", help="of the page (default: what it is made from)")
+    command.add_argument(
+        "--device", default="auto", help="(default: auto, the GPU if there is one)"
+    )
+    add_recordings(command, splits=False)
+
+
+def _view(options: argparse.Namespace) -> None:
+    from dualhead.report.viewer import write_page
+
+    if options.stride and not options.window:
+        raise ValueError("--stride: expected --window with it, found none; say both")
+    checkpoints = [path for path in options.paths if path.suffix in CHECKPOINT_ENDINGS]
+    others = [path for path in options.paths if path not in checkpoints]
+    runs = [path for path in others if (path / "metrics.json").is_file()]
+    if runs and len(runs) < len(options.paths):
+        other = next(path for path in options.paths if path not in runs)
+        raise ValueError(
+            f"{other}: expected folders of runs alone, whose scores are there already; to ask the "
+            f"network about other recordings give its checkpoint, {runs[0] / 'checkpoint.pt'}"
+        )
+    if not others:
+        raise ValueError("expected a store or recordings to show beside checkpoints; found none")
+    write_page(
+        _page_of_runs(runs, options) if runs else _page_of_recordings(others, checkpoints, options),
+        options.output,
+    )
+    print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB; open it in a browser")
+
+
+def _page_of_runs(runs: list[Path], options: argparse.Namespace) -> Page:
+    from dualhead.report.viewer.of_results import page_of, scored_in
+
+    if options.window or recordings_of(options):
+        raise ValueError(
+            f"{runs[0]}: its scores are of whole recordings, as they were prepared; --window and what "
+            "is said of own recordings go with a checkpoint"
+        )
+    scored = [scored_in(run) for run in runs]
+    store = options.store or scored[0].results / "store" / f"{scored[0].store}.h5"
+    if not options.store and not scored[0].store:
+        raise ValueError(f"{runs[0]}: nothing here tells its store; name it with --store")
+    title = options.title or scored[0].title
+    return page_of(scored, store, title=title, names=options.name, count=options.recordings)
+
+
+def _page_of_recordings(
+    sources: list[Path], checkpoints: list[Path], options: argparse.Namespace
+) -> Page:
+    from dualhead.report.viewer.of_networks import Wanted, page_of_recordings
+    from dualhead.runs.recordings import Windows
+
+    if options.store:
+        sources = [options.store, *sources]
+    windows = Windows(options.window or 0, options.stride or (options.window or 0) // 2 or 1)
+    return page_of_recordings(
+        sources,
+        checkpoints,
+        Wanted(options.name, options.recordings, options.split, windows),
+        title=options.title or _listed(sources),
+        device=options.device,
+        recordings=recordings_of(options),
+    )
+
+
+def _listed(sources: list[Path]) -> str:
+    """Return `walk.json`, or `walk.json and 2 more`."""
+    more = f" and {len(sources) - 1} more" if sources[1:] else ""
+    return f"{sources[0].name}{more}"
+
+
+COMMANDS: dict[str, Command] = {
+    "view": Command(
+        _view,
+        "write recordings, scores and attention as one HTML page that turns skeletons, offline",
+        "dualhead view joint.pt walk.json --window 60 --output walk.html",
+        _view_options,
+    ),
+}
