@@ -205,3 +205,15 @@ def test_json_lines_go_to_standard_output(checkpoint, tmp_path, capsys, rng):
     row = json.loads(capsys.readouterr().out)
     assert (row["name"], row["label"], len(row["top5"])) == ("sit", None, 3)
     assert row["predicted"] == row["top5"][0]["class"] in (1, 2, 3)
+
+
+def test_what_is_odd_in_a_recording_is_said_and_names_stay_apart(checkpoint, tmp_path, rng, capsys):
+    body = rng.normal(1, 0.3, (4, 20, 3))
+    body[1, 2, 0] = np.nan
+    np.save(tmp_path / "walk.npy", body)
+    (tmp_path / "walk.jsonl").write_text('{"bodies": []}\n{"bodies": []}\n')
+    rows = answers([checkpoint], [tmp_path], tmp_path / "out" / "p.csv")
+    assert [row["name"] for row in rows] == ["walk.jsonl", "walk.npy"]
+    said = capsys.readouterr().err
+    assert "no_body: 1 noted; the first: walk: no frame holds a body" in said
+    assert "not_finite: 1 noted; the first: walk: 1 joints" in said

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple, TextIO
 
 import numpy as np
 
 from dualhead.data.archives import lying_in
-from dualhead.data.dataset import Prepared, RawSample
+from dualhead.data.dataset import WHOLE, Dropped, Prepared, RawSample
 from dualhead.data.datasets.motion import Said, Wanted, cut, prepare_motion
 from dualhead.data.datasets.skeletons import (
     SKELETONS,
@@ -27,6 +28,7 @@ from dualhead.data.datasets.skeletons import (
 )
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import Content, Motion, content_of
+from dualhead.data.listing import place_of
 from dualhead.data.pool import opened, read_task
 from dualhead.data.store import Header, Record, Store, write_store
 from dualhead.layout import SkeletonLayout
@@ -118,11 +120,13 @@ def prepared_store(
         )
     names = read_class_names(paths)
     classes = {name: number for number, name in enumerate(class_names)}
+    shared = {name for name, count in Counter(one.name for one in samples).items() if count > 1}
     pieces: list[Piece] = []
     with tempfile.TemporaryDirectory(prefix="dualhead-") as folder, opened(samples) as tasks:
 
         def records() -> Iterator[Record]:
             errors = []
+            notes: list[Dropped] = []
             for task in progress(tasks, total=len(tasks), label="read", unit="recordings"):
                 label = classes.get(names[task.sample.label], -1) if task.sample.label >= 0 else -1
                 try:
@@ -130,10 +134,14 @@ def prepared_store(
                 except ValueError as error:
                     errors.append(str(error))
                     continue
+                name = task.sample.name
+                name = PurePath(place_of(task.sample)).name if name in shared else name
+                notes += (row for _, one in found for row in one.dropped if row.body == WHOLE)
                 for (first, last), one in found:
-                    pieces.append(Piece(task.sample.name, first, last, label))
+                    pieces.append(Piece(name, first, last, label))
                     yield Record(f"{len(pieces):09d}", label, {}, one.bodies, one.num_frames)
             _say_left_out(errors, all_of_them=not pieces)
+            _say_notes(notes)
 
         path = Path(folder, "recordings.h5")
         write_store(path, records(), header=header_for(source, class_names), splits={})
@@ -147,6 +155,14 @@ def _say_left_out(errors: Sequence[str], *, all_of_them: bool) -> None:
         raise ValueError(f"{errors[0]}{more}")
     if errors:
         print(f"left out: {len(errors)} recordings; the first: {errors[0]}", file=sys.stderr)
+
+
+def _say_notes(notes: Sequence[Dropped]) -> None:
+    """Say of each thing that is odd in recordings how often it was, and where first."""
+    for reason, count in sorted(Counter(note.reason for note in notes).items()):
+        first = next(note for note in notes if note.reason == reason)
+        what = f"{reason}: {count} noted; the first: {first.name}: {first.detail}"
+        print(what, file=sys.stderr)
 
 
 def header_for(source: Source, class_names: Sequence[str]) -> Header:
