@@ -4,9 +4,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 RULES := Snakefile $(wildcard workflow/rules/*.smk)
-CODE := src tests setup.py $(wildcard benchmarks)
+CODE := src tests setup.py $(wildcard benchmarks docs/*.py)
 
-.PHONY: install demo test test-slurm lint format bench torture clean
+.PHONY: install demo test test-slurm lint format docs bench torture clean
 
 install: .venv/installed
 
@@ -49,6 +49,11 @@ format: install
 	ruff format $(CODE)
 	ruff check --fix $(CODE)
 	snakefmt --line-length 100 $(RULES)
+
+# build/docs/index.html; a warning is an error.
+docs: install
+	COLUMNS=100 sphinx-build -W --keep-going --quiet --builder html docs build/docs
+	@echo "The documentation: $(CURDIR)/build/docs/index.html"
 
 bench: install
 	python -m benchmarks
