@@ -2,7 +2,8 @@
 
 HDF5 checks little of what it reads, and loops without end on some damaged files. So a damaged file
 must be seen before HDF5 looks at it. A file with gigabytes of rows, which have checksums of their
-own, ends in the SHA-256 of everything but those rows; HDF5 passes over it.
+own, ends in the SHA-256 of everything but those rows; HDF5 passes over it. A file of an older
+version has no seal: another process reads it first, and is ended if it loops.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -24,6 +28,20 @@ SEAL = "\nSHA-256 of the bytes before this line without {start:016d} to {stop:01
 SEAL_PATTERN = re.compile(r"\nSHA-256 of .* without (\d{16}) to (\d{16}): ")
 SEAL_LENGTH = len(SEAL.format(start=0, stop=0, digest="0" * 64))
 PIECE = 1 << 22  # bytes
+TRIAL_SECONDS = 60.0
+"""Longest time that another process may take to read a file without a seal; the largest take seconds."""
+TRIAL_BYTES = 1 << 26
+"""Largest array that it reads; larger ones are plain rows."""
+TRIAL = f"""
+import sys, h5py
+def read(name, item):
+    dict(item.attrs)
+    if isinstance(item, h5py.Dataset) and item.nbytes < {TRIAL_BYTES}:
+        item[()]
+with h5py.File(sys.argv[1], "r", locking=False) as file:
+    dict(file.attrs)
+    file.visititems(read)
+"""
 ERROR_NUMBER = re.compile(r"errno = (\d+)")
 """In HDF5's messages."""
 
@@ -56,6 +74,36 @@ def open_hdf5(path: Path, what: str, remedy: str) -> Iterator[h5py.File]:
         raise _refusal(path, what, remedy, error) from error
     except (OSError, RuntimeError, LookupError, TypeError, MemoryError, ArithmeticError) as error:
         raise _refusal(path, what, remedy, error) from error
+
+
+def try_unsealed(path: Path, what: str, remedy: str) -> None:
+    """Refuse a file without a seal that HDF5 loops on, or dies of; any other damage is left to its reader.
+
+    Args:
+        path: the file.
+        what: it should be, such as `a store`.
+        remedy: ends the line of a refusal.
+
+    Raises:
+        ValueError: if another process could not read it to its end.
+    """
+    status = path.stat()
+    fault = _fault_of_reading(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    if fault:
+        raise ValueError(
+            f"{path}: damaged: expected {what} (HDF5), found one that {fault}. {remedy}"
+        )
+
+
+@lru_cache(maxsize=256)
+def _fault_of_reading(path: Path, *_: int) -> str:
+    """Return what went wrong in a process that read a file; errors that it could tell count for nothing."""
+    command = [sys.executable, "-c", TRIAL, str(path)]
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=TRIAL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"HDF5 does not get through within {TRIAL_SECONDS:.0f} s"
+    return f"ends HDF5 with signal {-ended.returncode}" if ended.returncode < 0 else ""
 
 
 @contextmanager

@@ -23,7 +23,7 @@ with pathlib.Path(__file__).with_name("calls.txt").open("a") as calls:
 if words[0] == "{failing}":
     for name in ("state.pt", "checkpoint.pt"):
         pathlib.Path(words[words.index("--output") + 1]).with_name(name).touch()
-    sys.exit("dualhead: told to fail")
+    sys.exit("{said}")
 OUTPUTS = "--output --dropped --history --scores --metrics --classes --curves".split()
 CURVES = "epoch,test_fusion_top1,benchmark,variant,modality,seed" + chr(10)
 CURVES += "1,50,xsub,dualhead,joint,1" + chr(10) + "2,60,xsub,dualhead,joint,1" + chr(10)
@@ -153,11 +153,15 @@ def _write_program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def make_workspace(parent: Path, *, failing: str = "none") -> Workspace:
+def make_workspace(
+    parent: Path, *, failing: str = "none", said: str = "dualhead: told to fail"
+) -> Workspace:
     """Copy the workflow to parent/repository, with a small synthetic params.yaml."""
     folder, programs = parent / "repository", parent / "bin"
     make_environment(programs)
-    _write_program(programs / "dualhead", FAKE.format(python=sys.executable, failing=failing))
+    _write_program(
+        programs / "dualhead", FAKE.format(python=sys.executable, failing=failing, said=said)
+    )
     for name in WORKFLOW:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy

@@ -15,6 +15,7 @@ from dualhead.data.prepare import prepare
 from dualhead.data.skeleton_file import read_skeleton
 from dualhead.data.store import Store
 from dualhead.settings import checks
+from tests.builders.prepared_arrays import agcn, ctr_gcn, picture, pyskl, someone
 from tests.data.test_ntu import CANCELLING
 
 A = "S001C001P001R001A001"
@@ -38,27 +39,6 @@ def store_of(path, folder, kind="ntu60", workers=1, **changes):
 def noted(folder):
     with (folder / "d.csv").open() as text:
         return [(row["name"], row["reason"]) for row in csv.DictReader(text)]
-
-
-def someone(rng, num_frames, num_bodies=1, num_joints=25):
-    return rng.normal((0, 0, 3), 0.4, size=(num_bodies, num_frames, num_joints, 3))
-
-
-def pyskl(path, bodies, dtype=np.float16, *, wrap=True, protocol=4):
-    """Write bodies (M, T, V, 3) by name as PYSKL does."""
-    annotations = [
-        {
-            "frame_dir": name,
-            "label": int(name[-3:]) - 1,
-            "keypoint": joints.astype(dtype),
-            "total_frames": joints.shape[1],
-        }
-        for name, joints in bodies.items()
-    ]
-    split = {"xsub_train": [*bodies], "xsub_val": []}
-    content = {"split": split, "annotations": annotations} if wrap else annotations
-    path.write_bytes(pickle.dumps(content, protocol))
-    return path
 
 
 # ---- real recordings, written by the published rules
@@ -101,25 +81,6 @@ def test_real_recordings_as_pyskl_writes_them_are_read_back(real, tmp_path):
             assert np.array_equal(one.astype(np.float16).astype(np.float32), other)
 
 
-def ctr_gcn(path, recordings, compressed=False, both=False):
-    """Write bodies (M, T, 25, 3) with labels of train and test as CTR-GCN does."""
-    longest = max(joints.shape[1] for part in recordings.values() for joints, _ in part)
-    arrays = {}
-    for part, entries in recordings.items():
-        x = np.zeros((len(entries), longest, 150), np.float32)
-        y = np.zeros((len(entries), 60))
-        for index, (joints, label) in enumerate(entries):
-            moved = joints.astype(np.float32) - joints[0, 0, 1].astype(np.float32)
-            rows = moved.transpose(1, 0, 2, 3).reshape(len(joints[0]), -1)
-            x[index, : len(rows), : rows.shape[1]] = rows
-            if both and len(joints) == 1:
-                x[index, : len(rows), 75:] = rows
-            y[index, label] = 1
-        arrays |= {f"x_{part}": x, f"y_{part}": y}
-    (np.savez_compressed if compressed else np.savez)(path, **arrays)
-    return path
-
-
 @pytest.mark.parametrize("normalize", ["first_frame", "rotate"])
 def test_real_recordings_as_ctr_gcn_writes_them_equal_our_own(real, tmp_path, normalize):
     names = sorted(real)
@@ -135,16 +96,6 @@ def test_real_recordings_as_ctr_gcn_writes_them_equal_our_own(real, tmp_path, no
             exact = normalize == "first_frame"
             np.testing.assert_allclose(one, other, rtol=0, atol=0 if exact else 2e-6)
     assert [len(part) for part in store.split("xsub")] == [5, len(names) - 5]
-
-
-def agcn(folder, arrays, part="val", protocol=4):
-    """Write the authors' arrays (3, T, V, M) by name as 2s-AGCN does."""
-    folder.mkdir(exist_ok=True)
-    np.save(folder / f"{part}_data_joint.npy", np.stack([*arrays.values()]).astype(np.float32))
-    names = [f"{name}.skeleton" for name in arrays]
-    labels = [int(name[-3:]) - 1 for name in arrays]
-    (folder / f"{part}_label.pkl").write_bytes(pickle.dumps((names, labels), protocol))
-    return folder
 
 
 def test_the_authors_own_arrays_are_read_back_and_equal_our_preparation(shared, tmp_path):
@@ -190,17 +141,6 @@ def test_the_command_says_what_the_data_is_and_any_number_of_workers_agree(tmp_p
     store_of(path, tmp_path / "other", workers=2)
     assert output.read_bytes() == (tmp_path / "other" / "s.h5").read_bytes()
     assert Store(output).attributes["fingerprint"] == fingerprint("ntu60", [path])
-
-
-def picture(rng, num_frames, num_people=2, size=(240, 320)):
-    """Return HRNet's annotation of a recording."""
-    return {
-        "keypoint": rng.uniform(0, size[0], (num_people, num_frames, 17, 2)).astype(np.float16),
-        "keypoint_score": rng.uniform(0.1, 1, (num_people, num_frames, 17)).astype(np.float16),
-        "img_shape": size,
-        "original_shape": size,
-        "total_frames": num_frames,
-    }
 
 
 @pytest.mark.parametrize("kind", ["ntu60", "kinetics"])

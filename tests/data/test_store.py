@@ -15,6 +15,7 @@ import pytest
 
 from dualhead.data.prepare import PrepareReport, _old_records
 from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.files import digest_of
 from dualhead.hdf5 import SEAL_LENGTH
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from tests.builders.edits import edited_store, make_older
@@ -499,3 +500,16 @@ def test_a_full_disk_is_one_line_that_names_the_store(tmp_path, room):
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.stdout, done.stderr) == (f"{errno.EFBIG} {path} File too large\n", "")
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_csv_of_drops_is_the_one_that_the_store_names(tmp_path):
+    dropped = tmp_path / "s.dropped.csv"
+    dropped.write_text("name,body,reason,detail\na,,unreadable,cut\n")
+    write_store(
+        tmp_path / "s.h5", [], header=header(dropped_digest=lambda: digest_of(dropped)), splits={}
+    )
+    store = Store(tmp_path / "s.h5")
+    assert store.check_dropped(dropped)
+    dropped.write_text("name,body,reason,detail\na,,unreadable,cut short\n")
+    with pytest.raises(ValueError, match=r"s\.dropped\.csv: damaged, edited or another store's"):
+        store.check_dropped(dropped)

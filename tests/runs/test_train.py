@@ -20,7 +20,7 @@ from dualhead.runs import train as train_module
 from dualhead.runs.batches import epoch_order, load_split, make_batch
 from dualhead.runs.evaluate import evaluate
 from dualhead.runs.partition import split_positions
-from dualhead.runs.state import Training
+from dualhead.runs.state import Training, forget
 from dualhead.runs.stopping import STOP_SIGNALS, stop_requests
 from dualhead.runs.train import (
     REQUEUE,
@@ -30,6 +30,7 @@ from dualhead.runs.train import (
 )
 from dualhead.settings import checks
 from dualhead.settings.run import RunConfig, TrainSettings
+from dualhead.workspace.rules import DIVERGED
 from tests.builders.edits import edited_store
 from tests.builders.tiny import (
     TinyNetwork,
@@ -268,10 +269,35 @@ def test_a_state_that_was_half_written_is_not_taken(folder, config, unbroken):
     assert_same_bits(unbroken, result(folder))
 
 
-def test_the_state_goes_when_the_outputs_are_there(folder, config):
+def test_a_finished_training_whose_outputs_were_removed_writes_them_again(folder, config):
     train_tiny(folder, config)
-    names = {path.name for path in folder.iterdir()}
-    assert names == {"store.h5", "checkpoint.pt", "history.csv"}
+    names = ("checkpoint.pt", "history.csv")
+    written = {name: (folder / name).read_bytes() for name in names}
+    for name in names:
+        (folder / name).unlink()
+    with mock.patch.object(train_module, "training_step", side_effect=AssertionError("trained")):
+        train_tiny(folder, config)
+    assert {name: (folder / name).read_bytes() for name in names} == written
+
+
+def test_a_finished_training_of_other_settings_is_passed_over(folder, config):
+    train_tiny(folder, config)
+    before = (folder / "checkpoint.pt").read_bytes()
+    train_tiny(folder, {**config, "seed": 4})
+    assert (folder / "checkpoint.pt").read_bytes() != before
+
+
+def test_the_state_goes_with_the_evaluation_unless_a_newer_training_is_at_work(tmp_path):
+    state, checkpoint = tmp_path / "state.pt", tmp_path / "checkpoint.pt"
+    forget(state, checkpoint)
+    checkpoint.touch()
+    state.touch()
+    os.utime(checkpoint, (1000, 1000))
+    forget(state, checkpoint)
+    assert state.exists()
+    os.utime(state, (999, 999))
+    forget(state, checkpoint)
+    assert not state.exists()
 
 
 def test_a_checkpoint_that_cannot_be_written_loses_nothing(folder, config, unbroken):
@@ -452,6 +478,12 @@ def test_a_loss_that_is_not_finite_stops_with_a_line_that_says_where(folder):
         ValueError, match=r"the loss is (nan|inf) in epoch \d, step \d of 4, at lear"
     ):
         train_tiny(folder, tiny_config(learning_rate=1e30))
+
+
+def test_the_workflow_knows_the_line_of_a_loss_that_is_not_finite(folder):
+    with pytest.raises(ValueError) as refused:
+        train_tiny(folder, tiny_config(learning_rate=1e30))
+    assert f"dualhead train: {refused.value}".startswith(DIVERGED)
 
 
 def test_a_diverged_training_is_never_saved(folder):

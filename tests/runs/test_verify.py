@@ -50,7 +50,7 @@ def results(whole, tmp_path):
 
 def test_results_as_they_were_written_pass(results, capsys):
     assert main(["verify", str(results)]) == 0
-    assert "7 of 7 files are as they were written, of 0 nothing tells" in capsys.readouterr().out
+    assert "8 of 8 files are as they were written, of 0 nothing tells" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

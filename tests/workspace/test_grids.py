@@ -33,6 +33,15 @@ def test_another_grid_is_frozen_elsewhere(folder: Path) -> None:
     assert grids.latest(results, folder) == second
 
 
+def test_the_latest_grid_is_the_one_that_it_says(folder: Path) -> None:
+    results = folder / "results"
+    grids.freeze(grids.plan(folder), results)
+    content = json.loads((results / "grid.json").read_text())
+    (results / "grid.json").write_text(json.dumps({**content, "seeds": [9]}))
+    with pytest.raises(ValueError, match=r"grid\.json: expected the grid [0-9a-f]{8}, found"):
+        grids.latest(results, folder)
+
+
 def test_before_any_run_the_latest_grid_is_what_params_asks_for(folder: Path) -> None:
     assert grids.latest(folder / "results", folder) == grids.plan(folder)
 

@@ -240,6 +240,15 @@ def test_a_failed_training_says_why_and_leaves_its_state_but_no_result(tmp_path:
     assert len(list(workspace.folder.glob("results/runs/*/*/*/*/state.pt"))) == 4
 
 
+def test_a_training_that_diverges_is_not_tried_again(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, failing="train", said="dualhead train: the loss is nan")
+    failed = workspace.run("snakemake", "--cores", "2", "--retries", "3", "--keep-going")
+    assert failed.returncode != 0
+    assert "Trying to restart" not in failed.stderr
+    calls = (workspace.bin / "calls.txt").read_text().splitlines()
+    assert sum(line.startswith("train") for line in calls) == 4
+
+
 RAW_PARAMS = "kind: ntu60, partial: true, raw: [data/raw/recordings.zip]}"
 
 

@@ -55,6 +55,33 @@ def test_a_signature_sees_size_and_date_of_each_file(tmp_path: Path) -> None:
     assert raw.stat().st_mtime_ns == folder_time
 
 
+def test_a_signature_sees_files_in_folders_that_are_linked(tmp_path: Path) -> None:
+    raw, elsewhere = tmp_path / "raw", tmp_path / "elsewhere"
+    for folder in (raw, elsewhere):
+        folder.mkdir()
+    (elsewhere / "a").write_text("recording")
+    (raw / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(raw)
+    before = workspace.signature([raw])
+    (elsewhere / "a").write_text("recordings")
+    assert workspace.signature([raw]) != before
+
+
+@pytest.mark.parametrize(
+    ("log", "is_worth_it"),
+    [
+        ("epoch 1/3\ndualhead train: the loss is nan in epoch 2, step 1\n", False),
+        ("state.pt: saved in epoch 2; the same command goes on\n", True),
+        ("dualhead train: out of memory on cuda\n", True),
+        ("", True),
+    ],
+)
+def test_a_loss_that_is_no_number_is_not_worth_a_retry(tmp_path, log, is_worth_it) -> None:
+    (tmp_path / "train.log").write_text(log)
+    assert workspace.is_worth_a_retry([str(tmp_path / "train.log")]) == is_worth_it
+    assert workspace.is_worth_a_retry([str(tmp_path / "absent.log")])
+
+
 def test_raw_data_that_is_not_all_there_has_no_signature(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     assert workspace.signature([tmp_path / "a"])

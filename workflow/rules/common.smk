@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from snakemake.io import _IOFile
+from snakemake.jobs import Job
 
 from dualhead.settings import formats
 from dualhead.report import captions, figures, made
@@ -50,6 +51,14 @@ async def is_protected(file):
 
 
 _IOFile.protected = is_protected
+
+
+def times_to_restart(job):
+    """Return how often a failed job is tried again: never where it would fail the same way."""
+    return job.rule.restart_times if workspace.is_worth_a_retry(job.log) else 0
+
+
+Job.restart_times = property(times_to_restart)
 
 
 def raw_of(store):

@@ -152,6 +152,7 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     _let_threads_sleep()
     from dualhead.runs.evaluate import evaluate
+    from dualhead.runs.state import forget
 
     with _claimed_device(options) as device:
         evaluate(
@@ -164,6 +165,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             batch_size=options.batch_size,
             threads=options.threads,
         )
+    forget(options.checkpoint.with_name("state.pt"), options.checkpoint)
 
 
 def _ensemble_options(command: argparse.ArgumentParser) -> None:

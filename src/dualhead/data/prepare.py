@@ -29,7 +29,7 @@ from dualhead.data.listing import (
 from dualhead.data.normalize import PADDED_FRAMES as BEYOND
 from dualhead.data.pool import Outcome, in_parallel, opened, prepare_chunk
 from dualhead.data.store import Header, Record, Store, write_store
-from dualhead.files import replacing
+from dualhead.files import digest_of, replacing
 from dualhead.progress import duration, progress
 from dualhead.settings.params import Settings
 
@@ -51,6 +51,7 @@ class PrepareReport:
     one_sided: list[str] = field(default_factory=list)  # splits without training or test
     frames_beyond: int = 0  # after the first `PADDED_FRAMES` of their recordings
     seconds: float = 0.0
+    begin: float = field(default_factory=time.perf_counter)
 
     @property
     def samples_per_second(self) -> float:
@@ -116,7 +117,6 @@ def prepare(
     Raises:
         ValueError: if the dataset is not what it should be; one bad recording is dropped instead.
     """
-    begin = time.perf_counter()
     _refuse_fewer_than_one({"--max-bodies": settings["max_bodies"], "--workers": workers})
     dataset, report = configured(kind, raw, recordings or {}), PrepareReport()
     settings = settings | lasting(recordings or {})
@@ -138,6 +138,7 @@ def prepare(
         fingerprint=fingerprint_of(samples),
         counts=report.counts,
         source=dataset.source,
+        dropped_digest=bind(digest_of, dropped),
         address=output.stem if STORE_NAME.fullmatch(output.stem) else "",
     )
     with opened(fresh) as tasks:
@@ -146,7 +147,7 @@ def prepare(
         records = _fresh_records(outcomes, left_out, dropped, report)
         everything = _merged(records, _old_records(old, report)) if old else records
         write_store(output, everything, header=header, splits=dataset.splits)
-    report.seconds = time.perf_counter() - begin
+    report.seconds = time.perf_counter() - report.begin
     return report
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,7 +23,7 @@ import h5py
 import numpy as np
 
 from dualhead.arrays import Array, Columns, Integers, Parts
-from dualhead.files import has_seal, naming, replacing
+from dualhead.files import SHOWN_DIGITS, digest_of, has_seal, naming, replacing
 from dualhead.hdf5 import (
     Span,
     check_seal_around,
@@ -30,6 +31,7 @@ from dualhead.hdf5 import (
     is_hdf5,
     open_hdf5,
     seal_around,
+    try_unsealed,
 )
 from dualhead.layout import LayoutError, SkeletonLayout, load_layout
 from dualhead.locks import exclusive
@@ -41,6 +43,8 @@ SplitFunction = Callable[[Columns], Parts]
 SCHEMA = 1
 AXES = "joints: rows (one body in one frame), joints, coordinates"
 COPY_BYTES = 1 << 22
+COPY_SAMPLES = 256
+"""Samples that are copied before they are checked: some megabytes, which are in a processor's cache then."""
 WHAT = "a store"
 REMEDY = "Remove it and prepare again."
 
@@ -70,6 +74,7 @@ class Header:
         partial: whether it may lack samples of the dataset.
         fingerprint: of the raw files.
         source: what the recordings are if others prepared them; empty for the dataset's own files.
+        dropped_digest: returns the SHA-256 of the CSV of what was left out; called after the last record.
         address: of the settings that it is made from, which ends its name; empty outside a workspace.
         counts: returns what was kept, and dropped by reason; called after the last record.
     """
@@ -86,6 +91,7 @@ class Header:
     counts: Callable[[], Mapping[str, object]]
     address: str = ""
     source: str = ""
+    dropped_digest: Callable[[], str] = str
 
 
 @dataclass
@@ -212,8 +218,9 @@ def _write_attributes(file: h5py.File, header: Header) -> None:
         address=header.address,
         counts=json.dumps(header.counts(), sort_keys=True),
     )
-    if header.source:
-        file.attrs["source"] = header.source
+    for key, value in (("source", header.source), ("dropped", header.dropped_digest())):
+        if value:
+            file.attrs[key] = value
 
 
 def _write_index(file: h5py.File, table: _Table, splits: Mapping[str, SplitFunction]) -> None:
@@ -365,6 +372,21 @@ class Store:
             for position in positions:
                 self.bodies(int(position))
 
+    def check_dropped(self, path: Path) -> bool:
+        """Return whether the store tells what its CSV of drops is; stores of older versions do not.
+
+        Raises:
+            ValueError: if it is not the CSV that was written with the store.
+        """
+        stated = self.attributes.get("dropped", "")
+        if stated and digest_of(path) != stated:
+            raise ValueError(
+                f"{path}: damaged, edited or another store's: expected the file of SHA-256 "
+                f"{stated[:SHOWN_DIGITS]}..., which {self.path.name} names, found "
+                f"{digest_of(path)[:SHOWN_DIGITS]}... Restore it from a copy, or remove both and prepare again."
+            )
+        return bool(stated)
+
     def content_keys(self) -> list[tuple[int, ...] | None]:
         """Return keys that equal samples share, of checksum and lengths; None in older stores."""
         if self.checksums is None:
@@ -416,12 +438,24 @@ class Store:
         Raises:
             ValueError: naming a sample whose rows are damaged.
         """
-        _, starts, lengths, num_frames = self.mapped(positions)
-        rows = self._gather(starts[lengths > 0], lengths[lengths > 0])
-        content, stop = rows.view(np.uint8).reshape(-1), 0
-        for position, count in zip(positions, lengths.sum(axis=1).tolist(), strict=True):
-            start, stop = stop, stop + count * rows[:1].nbytes
-            self._check_rows(int(position), crc32(content[start:stop].data))
+        chosen = np.asarray(positions, np.int64)
+        _, starts, lengths, num_frames = self.mapped(chosen)
+        counts = lengths.sum(axis=1)
+        rows = np.empty((int(counts.sum()), *self._joints.shape[1:]), np.float32)
+        with ThreadPoolExecutor(1) as beside:  # checks what was copied while more is copied
+            checks, stop = [], 0
+            for piece in (
+                slice(at, at + COPY_SAMPLES) for at in range(0, len(chosen), COPY_SAMPLES)
+            ):
+                start, stop = stop, stop + int(counts[piece].sum())
+                copied = rows[start:stop]
+                present = lengths[piece] > 0
+                self._gather(starts[piece][present], lengths[piece][present], copied)
+                checks.append(
+                    beside.submit(self._check_copied, chosen[piece], counts[piece], copied)
+                )
+            for check in checks:
+                check.result()
         ends = lengths.cumsum().reshape(lengths.shape)
         return rows, np.where(lengths > 0, ends - lengths, 0), lengths, num_frames
 
@@ -441,6 +475,13 @@ class Store:
         lengths[present] = self._body_length[slots[present]]
         starts[lengths == 0] = 0
         return self._joints, starts, lengths, self.num_frames[chosen]
+
+    def _check_copied(self, positions: Integers, counts: Integers, rows: Array) -> None:
+        """Compare the copied rows of some samples, one after the other, with their checksums."""
+        content, stop = rows.view(np.uint8).reshape(-1), 0
+        for position, count in zip(positions.tolist(), counts.tolist(), strict=True):
+            start, stop = stop, stop + count * rows[:1].nbytes
+            self._check_rows(position, crc32(content[start:stop].data))
 
     def _check_rows(self, position: int, checksum: int) -> None:
         """Refuse rows whose CRC-32 is not that of the rows that were written."""
@@ -470,16 +511,14 @@ class Store:
         if not fits:
             raise ValueError(f"{self.path}: damaged: its index does not fit its rows. {REMEDY}")
 
-    def _gather(self, starts: Integers, lengths: Integers) -> Array:
-        """Copy ranges of rows one after the other; neighbors in one go."""
-        rows = np.empty((int(lengths.sum()), *self._joints.shape[1:]), np.float32)
+    def _gather(self, starts: Integers, lengths: Integers, rows: Array) -> None:
+        """Copy ranges of rows one after the other to `rows`; neighbors in one go."""
         breaks = np.flatnonzero(starts[1:] != starts[:-1] + lengths[:-1]) + 1
         filled = 0
         for run in np.split(np.arange(len(starts)), breaks) if len(starts) else ():
             start, count = int(starts[run[0]]), int(lengths[run].sum())
             rows[filled : filled + count] = self._joints[start : start + count]
             filled += count
-        return rows
 
 
 @contextmanager
@@ -502,7 +541,8 @@ def _open(path: Path) -> Iterator[h5py.File]:
         raise ValueError(
             f"{path}: expected a store, found scores. Give the store that `dualhead prepare` wrote."
         )
-    is_sealed = check_seal_around(path, WHAT, REMEDY)
+    if not (is_sealed := check_seal_around(path, WHAT, REMEDY)):
+        try_unsealed(path, WHAT, REMEDY)
     with open_hdf5(path, WHAT, REMEDY) as file:
         if "schema" not in file.attrs:
             raise ValueError(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import special
 
 from dualhead.files import check_seal, write_csv, write_sealed
-from dualhead.hdf5 import open_hdf5
+from dualhead.hdf5 import open_hdf5, try_unsealed
 from dualhead.runs.metrics import accuracies, class_counts
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ Heads = Mapping[str, Mapping[str, Array]]
 Kind = TypeVar("Kind", "Array", "Tensor")
 
 SCHEMA = 2  # 1 was not sealed
+WHAT = "a score file as `dualhead evaluate` writes it"
 HISTORY_REMEDY = "restore it from a copy; without the file, `snakemake` would train the run again"
 REMEDY = "in a workspace, remove this file alone: `snakemake` makes it again without training"
 VALIDATION = "validation"  # the group of the held-out samples: a score file within the score file
@@ -312,8 +313,9 @@ def _class_rows(
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
     """Open a score file for reading, after comparing its bytes with its seal."""
-    is_sealed = check_seal(path, REMEDY)
-    with open_hdf5(path, "a score file as `dualhead evaluate` writes it", REMEDY) as file:
+    if not (is_sealed := check_seal(path, REMEDY)):
+        try_unsealed(path, WHAT, REMEDY)
+    with open_hdf5(path, WHAT, REMEDY) as file:
         schema = int(file.attrs.get("schema", 0))
         if (schema, is_sealed) not in ((SCHEMA, True), (1, False)):
             raise ValueError(

@@ -1,13 +1,15 @@
 """The state of a training: everything that changes while it runs, and the file that keeps it.
 
 The file is written whole after every epoch, every ten minutes, and when the process is asked to end. It lies beside
-the declared outputs and is removed when they are there.
+the declared outputs until these are evaluated: a workflow that is killed before it notes that a training has ended
+removes the checkpoint and asks for it again, which then costs a second.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,6 +118,7 @@ def save_state(run: Training, path: Path, config: RunConfig) -> None:
     content = {
         "format": STATE_FORMAT,
         "config": config.address,
+        "finished": run.epoch == config.train.epochs,
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "generator": run.generator.get_state(),
@@ -128,7 +131,7 @@ def save_state(run: Training, path: Path, config: RunConfig) -> None:
 
 
 def resume(run: Training, path: Path, config: RunConfig, device: torch.device) -> None:
-    """Restore a training from its state file, if there is one.
+    """Restore a training from its state file, if there is one; a finished training of other settings is passed over.
 
     Raises:
         ValueError: if the file is unreadable or another run's.
@@ -137,6 +140,8 @@ def resume(run: Training, path: Path, config: RunConfig, device: torch.device) -
         return
     content = read_tensors(path, REMEDY)
     found = content if isinstance(content, dict) else {}
+    if found.get("finished") is True and found["config"] != config.address:
+        return
     if found.get("format") not in (2, STATE_FORMAT) or found["config"] != config.address:
         raise ValueError(
             f"{path}: expected the state of run {config.address}, format {STATE_FORMAT}; found "
@@ -154,3 +159,13 @@ def resume(run: Training, path: Path, config: RunConfig, device: torch.device) -
     for name in PLAIN_STATE:
         setattr(run, name, found[name])
     print(f"{path}: going on after {run.epochs_done:.2f} epochs", file=sys.stderr, flush=True)
+
+
+def forget(path: Path, checkpoint: Path) -> None:
+    """Remove the state of a training that ended in a checkpoint; a newer one is another training's, at work.
+
+    One that cannot be removed stays: it does no harm.
+    """
+    with suppress(OSError):
+        if path.stat().st_mtime_ns <= checkpoint.stat().st_mtime_ns:
+            path.unlink()

@@ -77,7 +77,7 @@ def train(
         store: the dataset.
         output: the checkpoint to write.
         history: the CSV to write, one row an epoch.
-        state: file that a later process goes on from; removed at the end.
+        state: file that a later process goes on from; evaluation removes it, when it is of no more use.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         evaluate_batch_size: samples in memory at once where they are only scored.
         threads: number of torch's threads on the CPU; None leaves torch's own choice.
@@ -110,7 +110,6 @@ def train(
                 return REQUEUE
         if share.rank == 0:
             _write_results(run, config, source, output, history)
-            state.unlink(missing_ok=True)
     return 0
 
 

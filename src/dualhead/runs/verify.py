@@ -19,6 +19,7 @@ SEALED = {
     "scores.h5": scores.REMEDY,
     "state.pt": state.REMEDY,
 }
+DROPPED = ".dropped.csv"
 RECORDED = {"classes.csv": scores.REMEDY, "history.csv": HISTORY_REMEDY}
 """Files whose digest stands in the record beside them alone, and what to do about a wrong one."""
 
@@ -59,6 +60,7 @@ def verify_results(results: Path, say: Callable[[str], None]) -> str:
 def _files(results: Path) -> Iterator[Path]:
     names = ("config.yaml", "metrics.json", *SEALED, *RECORDED)
     yield from sorted(results.glob("store/*.h5"))
+    yield from sorted(results.glob("store/*.dropped.csv"))
     for kind in ("runs", "ensembles"):
         yield from sorted(path for path in (results / kind).rglob("*") if path.name in names)
 
@@ -69,6 +71,9 @@ def _is_told(path: Path) -> bool:
         with Store(path) as store:
             store.check(np.arange(len(store)))
             return store.checksums is not None
+    if path.name.endswith(DROPPED):
+        beside = path.with_name(f"{path.name.removesuffix(DROPPED)}.h5")
+        return beside.is_file() and Store(beside).check_dropped(path)
     if path.name == "config.yaml":
         stated, found = scores.address_of(path).get("address"), read_run(path).address
         if stated not in (None, found):

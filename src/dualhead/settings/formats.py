@@ -116,6 +116,7 @@ GRID: Final[Fields] = {
     "datasets": Field(table_of(record(DATASET))),
     "benchmarks": Field(table_of(record(BENCHMARK))),
     "hardware": Field(record(HARDWARE), optional=True),
+    "address": Field(TEXT, optional=True),
 }
 """What the tables of a workspace ask for (grid.json), as `dualhead.settings.grid.resolve` returns it."""
 PERCENT: Final = number(0, 100)
@@ -225,10 +226,10 @@ GRID_REMEDY: Final = (
 
 
 def read_grid(path: Path) -> Settings:
-    """Return the grid in a file.
+    """Return the grid in a file, which is the one that its own address, or a frozen one's name, says.
 
     Raises:
-        ValueError: if it is missing, cut, or holds something else.
+        ValueError: if it is missing, cut, edited, or holds something else.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; {GRID_REMEDY}")
@@ -236,17 +237,12 @@ def read_grid(path: Path) -> Settings:
     try:
         _check(record(GRID), Located(grid, str(path)))
         _check_addresses(grid, path)
-        _check_name(grid, path)
+        stated = grid.pop("address", path.stem if ADDRESS.fullmatch(path.stem) else None)
+        if stated not in (None, address(grid)):
+            raise ValueError(f"{path}: expected the grid {stated}, found {address(grid)}")
     except ValueError as error:
         raise ValueError(f"{error}; is it a grid? {GRID_REMEDY}") from None
     return grid
-
-
-def _check_name(grid: Settings, path: Path) -> None:
-    """Refuse a run's frozen grid that is not the one its file is named after."""
-    stated, found = path.stem, address(grid)
-    if ADDRESS.fullmatch(stated) and stated != found:
-        raise ValueError(f"{path}: expected the grid {stated}, found {found}")
 
 
 def _check_addresses(grid: Settings, path: Path) -> None:

@@ -41,7 +41,7 @@ def freeze(grid: Settings, results: Path) -> None:
     path = frozen_path(grid, results)
     if not path.is_file():
         write_json(path, grid)
-    write_json(results / LATEST, grid)
+    write_json(results / LATEST, {**grid, "address": address(grid)})
 
 
 def latest(results: Path, folder: Path) -> Settings:

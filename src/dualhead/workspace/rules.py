@@ -107,6 +107,20 @@ def end(*, failed: bool) -> None:
         recovery.cancel_left_jobs(SNAKEMAKE)
 
 
+DIVERGED = "dualhead train: the loss is "
+"""Begin of the last line of a training whose loss is no number any more, which it will be again."""
+
+
+def is_worth_a_retry(logs: Iterable[str]) -> bool:
+    """Return whether a job that failed may end otherwise when it is submitted again, by its log."""
+    for path in map(Path, logs):
+        with suppress(OSError):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if lines and lines[-1].startswith(DIVERGED):
+                return False
+    return True
+
+
 ENDINGS = (".zip", ".tar.gz", ".tgz", ".tar", "")
 """What the name of the same recordings may end in: archives, and the folder unpacked from one."""
 
@@ -131,11 +145,17 @@ def signature(raw: Iterable[Path]) -> str:
 
 
 def _files(path: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield each file of a folder by name, or the one file that it is."""
+    """Yield each file of a folder and of the folders linked there by name, or the one file that it is."""
     if not path.is_dir():
         yield path.name, path.stat()
         return
-    for folder, below, names in os.walk(path):
+    entered = set()
+    for folder, below, names in os.walk(path, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in entered:
+            below.clear()  # a link to a folder above, or to one that was seen
+            continue
+        entered.add((status.st_dev, status.st_ino))
         below.sort()
         for name in sorted(names):
             if not name.startswith("."):

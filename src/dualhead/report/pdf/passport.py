@@ -85,6 +85,8 @@ def _refuse_other_settings(store: Store, entry: Settings) -> None:
 
 def _passport(store: Store, address: str, entry: Settings) -> Settings:
     dropped = store.path.with_name(f"{address}.dropped.csv")
+    if dropped.is_file():
+        store.check_dropped(dropped)
     groups = same_content(store)
     told = _copies(store, groups)
     copied = {
