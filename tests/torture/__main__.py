@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.torture.counts import Counts
     from tests.torture.verdicts import Attempt, Target, Verdict
 
-PARTS = ("recordings", "results", "settings", "kills", "trouble", "workflow")
+PARTS = ("recordings", "results", "settings", "kills", "trouble", "workflow", "real")
 IN_PROCESS = ("recordings", "results", "settings")
 """Parts whose cases need no process of their own, only one that is watched."""
 QUICK, FULL = 60.0, 1800.0
@@ -55,6 +55,7 @@ def targets_of(part: str) -> Mapping[str, Target]:
         "kills": kills.KILLS,
         "trouble": kills.TROUBLE,
         "workflow": workflow.TARGETS,
+        "real": {**kills.REAL, **workflow.REAL},
     }[part]
 
 
@@ -92,24 +93,24 @@ def trier(part: str, folder: Path) -> Iterator[Alone]:
 
 
 def run_part(part: str, options: argparse.Namespace, folder: Path) -> dict[str, Counts]:
-    """Try a part's targets in turn until its time is over; return the counts of each."""
+    """Try a part's targets until its time is over, each for about as long; return the counts of each."""
     from tests.torture.counts import Counts
     from tests.torture.verdicts import seed_of
 
     counts = {target: Counts() for target in targets_of(part)}
     seconds = options.seconds or (FULL if options.full else QUICK)
     with trier(part, folder) as one:
-        end, number = time.monotonic() + seconds, 0
-        while time.monotonic() < end and number < (options.cases or sys.maxsize):
-            for target, found in counts.items():
-                if time.monotonic() >= end and number:
-                    break
-                seed = seed_of(options.seed, target, number)
-                begin = time.monotonic()
-                verdict = one.try_case(target, seed)
-                found.seconds += time.monotonic() - begin
-                found.add(verdict, f"python -m tests.torture --case {part} {target!r} {seed}")
-            number += 1
+        end, most = time.monotonic() + seconds, options.cases or sys.maxsize
+        while waiting := [target for target, found in counts.items() if found.cases < most]:
+            target = min(waiting, key=lambda it: (counts[it].cases > 0, counts[it].seconds))
+            found = counts[target]
+            if time.monotonic() >= end and found.cases:
+                break
+            seed = seed_of(options.seed, target, found.cases)
+            begin = time.monotonic()
+            verdict = one.try_case(target, seed)
+            found.seconds += (time.monotonic() - begin) if found.cases else 0.0  # not its building
+            found.add(verdict, f"python -m tests.torture --case {part} {target!r} {seed}")
     return counts
 
 

@@ -21,9 +21,11 @@ class Counts:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cases: int = 0
 
     def add(self, verdict: Verdict, case: str) -> None:
         """Count a case, and keep what is needed to repeat one that is a fault."""
+        self.cases += 1
         self.outcomes[verdict.outcome] += verdict.count
         if verdict.outcome in FAULTS:
             self.faults.append(f"{verdict.outcome}: {case}\n    {verdict.text[-1500:]}")

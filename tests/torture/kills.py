@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,21 +18,35 @@ from unittest import mock
 
 from dualhead import locks
 from dualhead.files import digest_of
-from tests.torture.stages import EPOCHS, LEFT, SECONDS, Child, Stage, build_stages, wait_for_none
-from tests.torture.verdicts import Attempt, Outcome, Target, Verdict, same
+from dualhead.runs.train import REQUEUE
+from tests.torture.stages import (
+    LEFT,
+    SECONDS,
+    Child,
+    Stage,
+    build_real,
+    build_stages,
+    wait_for_none,
+)
+from tests.torture.verdicts import FAULTS, Attempt, Outcome, Target, Verdict, same
 
 DAY = 86_400
 MOST_KILLS = 3
 ENOUGH = 64 << 20  # bytes
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+EXPECTED = (0, 1, REQUEUE, 130)
+"""Exit codes of a command that ends by itself after a signal; 1 with its line: a worker is gone."""
+SHARE_REMOVED = 0.5
+"""Of the kills, so many are followed by what Snakemake does: it removes the outputs."""
 _STAGES: dict[Path, dict[str, Stage]] = {}
 
 
-def stage_of(name: str, folder: Path) -> Stage:
+def stage_of(name: str, folder: Path, *, is_real: bool = False) -> Stage:
     """Return a stage; all are built once."""
-    base = folder.parent / "stages"
+    base = folder.parent / ("real" if is_real else "stages")
     if base not in _STAGES:
-        _STAGES[base] = build_stages(base)
+        _STAGES[base] = (build_real if is_real else build_stages)(base)
     return _STAGES[base][name]
 
 
@@ -94,9 +109,9 @@ def epochs_in(text: str) -> int:
     return sum(line.startswith("epoch ") for line in text.splitlines())
 
 
-def killed(name: str, parent: Path) -> Attempt:
-    """Kill a stage one to three times, then let it finish."""
-    stage = stage_of(name, parent)
+def killed(name: str, parent: Path, *, is_real: bool = False) -> Attempt:
+    """End a stage by a signal one to three times, then let it finish."""
+    stage = stage_of(name, parent, is_real=is_real)
 
     def attempt(seed: int) -> Verdict:
         rng = random.Random(seed)
@@ -104,34 +119,39 @@ def killed(name: str, parent: Path) -> Attempt:
             epochs, kills = 0, 0
             for _ in range(rng.randint(1, MOST_KILLS)):
                 child = stage.start(folder)
-                if child.wait(rng.uniform(0, 1.1 * stage.seconds)):
+                if child.wait(rng.uniform(0, 1.05 * stage.seconds)):
                     break
                 kills += 1
-                if wrong := _kill(child, stage, folder):
+                if wrong := _end(child, stage, folder, rng.choice(SIGNALS)):
                     return wrong._replace(count=kills)
-                if is_finished(stage, folder):
-                    break  # its epochs count as those of the last process
                 epochs += epochs_in(child.text)
+                if rng.random() < SHARE_REMOVED:
+                    _remove_outputs(stage, folder)
             else:
                 child = stage.start(folder)
-            return _ended(child, stage, folder, epochs)._replace(count=kills or 1)
+            found = _ended(child, stage, folder, epochs)
+            return found._replace(count=max(kills, found.outcome in FAULTS))
 
     return attempt
 
 
-def is_finished(stage: Stage, folder: Path) -> bool:
-    """Return whether a killed process had nothing left to do."""
-    return not (folder / "state.pt").exists() and all((folder / it).exists() for it in stage.makes)
+def _remove_outputs(stage: Stage, folder: Path) -> None:
+    """Remove the outputs, as Snakemake does with those of a job whose end it did not see."""
+    for name in stage.makes:
+        (folder / name).unlink(missing_ok=True)
 
 
-def _kill(child: Child, stage: Stage, folder: Path) -> Verdict | None:
-    """Kill a process; return a verdict if it leaves what it must not."""
-    child.kill()
+def _end(child: Child, stage: Stage, folder: Path, number: int) -> Verdict | None:
+    """Send a signal to a process; return a verdict if it does not end, or leaves what it must not."""
+    child.kill(number)
     if left := wait_for_none(child.process):
         child.end_all()
-        return Verdict(Outcome.HANG, f"processes {left} are left")
+        return Verdict(Outcome.HANG, f"signal {number}: processes {left} are left")
+    if child.code not in (-number, *EXPECTED) or "Traceback" in child.text:
+        text = f"signal {number}, exit code {child.code}: {child.text[-1500:]}"
+        return Verdict(Outcome.TRACEBACK, text)
     wrong = half_written(stage, folder)
-    return Verdict(Outcome.ACCEPTED, wrong) if wrong else None
+    return Verdict(Outcome.ACCEPTED, f"signal {number}: {wrong}") if wrong else None
 
 
 def _ended(child: Child, stage: Stage, folder: Path, epochs: int) -> Verdict:
@@ -139,11 +159,11 @@ def _ended(child: Child, stage: Stage, folder: Path, epochs: int) -> Verdict:
     if not child.wait(SECONDS):
         child.end_all()
         return Verdict(Outcome.HANG, child.text)
-    if child.code and not is_finished(stage, folder):
+    if child.code:
         return failed(child, folder)
     epochs += epochs_in(child.text)
-    if epochs > EPOCHS:
-        return Verdict(Outcome.LOST, f"{epochs} epochs were trained, of {EPOCHS}")
+    if epochs > stage.epochs:
+        return Verdict(Outcome.LOST, f"{epochs} epochs were trained, of {stage.epochs}")
     return judged(stage, folder, child)
 
 
@@ -285,11 +305,15 @@ def linked(name: str, parent: Path) -> Attempt:
 
 
 STAGES = ("prepare", "train", "evaluate", "ensemble")
-KILLS: dict[str, Target] = {f"kills of {name}": partial(killed, name) for name in STAGES}
+MORE = ("prepare by two workers", "table", "figure", "report")
+KILLS: dict[str, Target] = {f"kills of {name}": partial(killed, name) for name in (*STAGES, *MORE)}
+REAL: dict[str, Target] = {
+    f"kills of a real {name}": partial(killed, name, is_real=True) for name in ("train", "evaluate")
+}
 TROUBLE: dict[str, Target] = {
-    **{f"full disk: {name}": partial(full_disk, name) for name in STAGES},
+    **{f"full disk: {name}": partial(full_disk, name) for name in (*STAGES, *MORE[1:])},
     **{f"no locks: {name}": partial(without_locks, name) for name in ("prepare", "train")},
     **{f"clock: {name}": partial(clock, name) for name in STAGES},
     **{f"double start: {name}": partial(twice, name) for name in STAGES},
-    **{f"links: {name}": partial(linked, name) for name in STAGES},
+    **{f"links: {name}": partial(linked, name) for name in (*STAGES, *MORE[1:])},
 }

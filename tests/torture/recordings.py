@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,9 +17,11 @@ from dualhead.data.dataset import Prepared, RawSample
 from dualhead.data.datasets import DATASETS
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import content_of
+from dualhead.data.prepare import prepare
 from dualhead.data.store import Store
+from dualhead.layout import LAYOUTS
 from dualhead.settings import checks
-from tests.builders import nw_ucla
+from tests.builders import nw_ucla, prepared_arrays
 from tests.builders.forms import EXAMPLES
 from tests.builders.mutations import mutate_values
 from tests.torture.verdicts import Attempt, Outcome, Target, Verdict, damage, refusal, same
@@ -68,7 +72,11 @@ def _sound(found: Prepared, plain: Prepared) -> Verdict:
 
 def form_reader(name: str, folder: Path) -> Attempt:
     """Tell the form of a file and read it."""
-    content = EXAMPLES[name]
+    return content_reader(name, EXAMPLES[name])
+
+
+def content_reader(name: str, content: bytes) -> Attempt:
+    """Tell the form of a file of some content, and read it."""
     plain = tell(content_of(content, name))
     assert plain is FORMS[name], f"{plain.name} in place of {name}"
     expected = plain.read(content_of(content, name))
@@ -121,9 +129,111 @@ def _bodies(path: Path) -> dict[str, list[np.ndarray]]:
         }
 
 
+def _someone() -> dict[str, np.ndarray]:
+    """Return the bodies of three recordings by name."""
+    rng = np.random.default_rng(3)
+    names = ("S001C001P001R001A001", "S001C002P003R001A002", "S017C003P040R002A060")
+    return {name: prepared_arrays.someone(rng, 5 + at) for at, name in enumerate(names)}
+
+
+def _pyskl(folder: Path) -> Path:
+    return prepared_arrays.pyskl(folder / "arrays.pkl", _someone())
+
+
+def _ctr_gcn(folder: Path, *, compressed: bool) -> Path:
+    entries = [(joints, int(name[-3:]) - 1) for name, joints in _someone().items()]
+    parts = {"train": entries[:2], "test": entries[2:]}
+    return prepared_arrays.ctr_gcn(folder / "arrays.npz", parts, compressed=compressed)
+
+
+def _agcn(folder: Path) -> Path:
+    arrays = {}
+    for name, joints in _someone().items():
+        padded = np.zeros((3, 300, 25, 2), np.float32)
+        padded[..., 0] = joints[0][np.arange(300) % len(joints[0])].transpose(2, 0, 1)
+        arrays[name] = padded
+    return prepared_arrays.agcn(folder / "arrays", arrays)
+
+
+def array_reader(write: Callable[[Path], Path], folder: Path, *, tells: bool) -> Attempt:
+    """Prepare damaged arrays that others prepared.
+
+    Args:
+        write: writes them below a folder; returns what is given to `--raw`.
+        folder: for them and their stores.
+        tells: whether the form has checksums: then no recording may be another.
+    """
+    raw = write(folder)
+    files = sorted(path for path in (raw.rglob("*") if raw.is_dir() else [raw]) if path.is_file())
+    contents = {path: path.read_bytes() for path in files}
+    plain = _prepared_arrays(raw, folder / "store.h5")
+
+    def attempt(seed: int) -> Verdict:
+        path = random.Random(seed).choice(files)
+        path.write_bytes(damage(contents[path], seed))
+        try:
+            found = _prepared_arrays(raw, folder / "damaged.h5")
+        except ValueError as error:
+            return refusal(error, "damaged.h5" if "damaged.h5" in str(error) else "arrays")
+        finally:
+            path.write_bytes(contents[path])
+        if same(found, plain):
+            return Verdict(Outcome.SAME)
+        if not all(np.isfinite(body).all() for bodies in found.values() for body in bodies):
+            return Verdict(Outcome.ACCEPTED, "joints that are not finite")
+        others = [name for name in found if name in plain and not same(found[name], plain[name])]
+        if others or found.keys() - plain.keys():
+            return Verdict(Outcome.ACCEPTED if tells else Outcome.OTHER, f"{others} are others")
+        return Verdict(Outcome.REFUSED, "told in the CSV of drops")
+
+    return attempt
+
+
+def _prepared_arrays(raw: Path, output: Path) -> dict[str, list[np.ndarray]]:
+    """Prepare arrays as a part of NTU RGB+D; return the bodies of each recording."""
+    settings = checks.defaults()["prepare"] | dict(DATASETS["ntu60"].prepare)
+    prepare(
+        "ntu60",
+        [raw],
+        output,
+        settings=settings,
+        partial=True,
+        dropped=output.with_suffix(".csv"),
+        reuse=None,
+        workers=1,
+    )
+    return _bodies(output)
+
+
+def c3d_reader(folder: Path) -> Attempt:
+    """Read a file of motion capture by the package ezc3d, which is written in C++."""
+    import ezc3d
+
+    file = ezc3d.c3d()
+    file["parameters"]["POINT"]["RATE"]["value"] = [50]
+    file["parameters"]["POINT"]["UNITS"]["value"] = ["mm"]
+    file["parameters"]["POINT"]["LABELS"]["value"] = list(LAYOUTS["kinect20"].joints)
+    file["data"]["points"] = np.random.default_rng(2).normal(0, 300, (4, 20, 4))
+    with tempfile.TemporaryDirectory() as place:
+        file.write(f"{place}/walk.c3d")
+        content = Path(place, "walk.c3d").read_bytes()
+    return content_reader("c3d", content)
+
+
+ARRAYS: dict[str, Target] = {
+    "arrays: pickle of PYSKL": partial(array_reader, _pyskl, tells=False),
+    "arrays: npz of CTR-GCN": partial(
+        array_reader, partial(_ctr_gcn, compressed=False), tells=True
+    ),
+    "arrays: compressed npz": partial(array_reader, partial(_ctr_gcn, compressed=True), tells=True),
+    "arrays: folder of 2s-AGCN": partial(array_reader, _agcn, tells=False),
+}
+C3D: dict[str, Target] = {"form c3d": c3d_reader} if importlib.util.find_spec("ezc3d") else {}
 TARGETS: dict[str, Target] = {
     **{f"recordings of {kind}": partial(dataset_reader, kind) for kind in NAMES},
     **{f"form {name}": partial(form_reader, name) for name in EXAMPLES},
     "zip of recordings": partial(archive_reader, nw_ucla.zipped),
     "tar of recordings": partial(archive_reader, nw_ucla.tarred),
+    **ARRAYS,
+    **C3D,
 }

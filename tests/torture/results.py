@@ -6,14 +6,20 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import h5py
+
 from dualhead.cli.runs import _run_config
+from dualhead.data.store import Store
+from dualhead.files import SEAL
 from dualhead.report import made
+from dualhead.report.figures import draw
 from dualhead.report.results import read_history
 from dualhead.runs.verify import verify_results
 from dualhead.settings.formats import read_grid
 from dualhead.settings.params import dump
-from dualhead.workspace.grids import freeze, frozen_path
-from tests.builders import fake_results
+from dualhead.workspace.grids import LATEST, freeze, frozen_path
+from tests.builders import fake_results, nw_ucla
+from tests.builders.edits import make_older
 from tests.builders.readers import READERS, finish_run
 from tests.builders.tiny import tiny_networks
 from tests.torture.verdicts import Attempt, Target, Verdict, damage, judge
@@ -96,15 +102,57 @@ def verified(name: str, folder: Path) -> Attempt:
     return damaged_file(path, read)
 
 
-def product(damaged: str, folder: Path) -> Attempt:
-    """Ask whether a table is to be made again: it or its record is damaged."""
+def latest_grid(folder: Path) -> Attempt:
+    """Read the grid of the run that began last, as people's commands do."""
     fake = _fake(folder)
-    name = next(iter(fake.grid["tables"]))
-    table = fake.results / f"tables/{name}.csv"
-    table.parent.mkdir()
-    table.write_text("metric,ours\n" + "top1,50.0\n" * 20)
-    record = fake.results / f"made/table/{name}.json"
-    wanted = made.ingredients("table", name, fake.grid, fake.results)
+    freeze(fake.grid, fake.results)
+    return damaged_file(fake.results / LATEST, read_grid)
+
+
+def dropped(folder: Path) -> Attempt:
+    """Read the CSV of what a preparation left out, which its store names."""
+    raw = nw_ucla.write_raw(folder / "all_sqe")
+    (raw / "a01_s99_e00_v01.json").write_text("[]")
+    nw_ucla.prepare_part(raw, folder)
+
+    def read(path: Path) -> object:
+        Store(folder / "store.h5").check_dropped(path)
+        return path.read_bytes()
+
+    return damaged_file(folder / "store.dropped.csv", read)
+
+
+def unsealed(name: str, folder: Path) -> Attempt:
+    """Read a store or scores of an older version, which have no seal: HDF5 must not loop on them."""
+    path = finish_run(folder) / name
+    if name == "store.h5":
+        make_older(path)
+    else:
+        path.write_bytes(path.read_bytes().partition(SEAL)[0])
+        with h5py.File(path, "r+") as file:
+            file.attrs["schema"] = 1
+    return damaged_file(path, READERS[name], tells=False)
+
+
+def _drawn(path: Path) -> dict[str, Path]:
+    """Return where a figure is drawn, as PDF and SVG."""
+    return {"pdf": path.with_suffix(".pdf"), "svg": path.with_suffix(".svg")}
+
+
+def product(kind: str, damaged: str, folder: Path, *, record_too: bool = False) -> Attempt:
+    """Ask whether a table, a figure or the PDF is to be made again: it or its record is damaged."""
+    fake = _fake(folder)
+    name = (
+        next(iter(fake.grid["tables"])) if kind == "table" else "curves" if kind == "figure" else ""
+    )
+    table = (fake.results / made.PLACES[kind] / damaged).resolve()
+    table.parent.mkdir(exist_ok=True)
+    if table.suffix in (".pdf", ".svg"):
+        draw("curves", fake.grid, fake.results, fake.stores, **_drawn(table))
+    else:
+        table.write_text("metric,ours\n" + "top1,50.0\n" * 20)
+    record = fake.results / f"made/{kind}/{name or 'all'}.json"
+    wanted = made.ingredients(kind, name, fake.grid, fake.results)
     made.write_record(record, wanted, [table])
 
     def read(path: Path) -> object:
@@ -116,7 +164,7 @@ def product(damaged: str, folder: Path) -> Attempt:
             raise ValueError(f"{path}: made again")
         return "current"
 
-    return damaged_file({"table": table, "record": record}[damaged], read)
+    return damaged_file(record if record_too else table, read)
 
 
 VERIFIED = (
@@ -132,7 +180,14 @@ TARGETS: dict[str, Target] = {
     "history.csv": history,
     "config.yaml": config,
     "frozen grid": grid,
-    "table": partial(product, "table"),
-    "record of a table": partial(product, "record"),
+    "grid.json": latest_grid,
+    "dropped.csv": dropped,
+    "table": partial(product, "table", "comparison.csv"),
+    "figure.pdf": partial(product, "figure", "curves.pdf"),
+    "figure.svg": partial(product, "figure", "curves.svg"),
+    "report.pdf": partial(product, "report", "report.pdf"),
+    "record of a table": partial(product, "table", "comparison.csv", record_too=True),
+    "record of the report": partial(product, "report", "report.pdf", record_too=True),
+    **{f"unsealed {name}": partial(unsealed, name) for name in ("store.h5", "scores.h5")},
     **{f"verify: {name}": partial(verified, name) for name in (*VERIFIED[1:], "*-*.h5")},
 }

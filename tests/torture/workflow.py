@@ -1,18 +1,24 @@
-"""The whole workflow, killed or with its clocks wrong; its `dualhead` writes what it was told as its results."""
+"""The whole workflow, killed or with its clocks wrong.
+
+Its `dualhead` writes what it was told as its results, but in `kills of the real workflow`, which trains.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from dualhead.files import digest_of
-from tests.builders.workspaces import Workspace, copy_workspace, make_workspace
-from tests.torture.stages import wait_for_none
-from tests.torture.verdicts import Attempt, Outcome, Target, Verdict
+from tests.builders.workspaces import ROOT, Workspace, copy_workspace, make_workspace
+from tests.torture.stages import content_of, wait_for_none
+from tests.torture.verdicts import Attempt, Outcome, Target, Verdict, same
 
 SECONDS = 300
 COMMAND = ("snakemake", "--cores", "2", "reproduce_tables")
@@ -119,4 +125,72 @@ def clocks(folder: Path) -> Attempt:
     return attempt
 
 
+REAL_PLACES = (
+    "results/store/*",
+    "results/runs/*/*/*/*/*",
+    "results/ensembles/*/*/*/*/*",
+    "results/tables/*",
+)
+
+
+def _real_contents(folder: Path) -> dict[str, object]:
+    """Return what each result of a real workflow holds but for the times it took."""
+    paths = [path for pattern in REAL_PLACES for path in folder.glob(pattern)]
+    timed = ("summary.json", "curves.csv")
+    return {
+        str(path.relative_to(folder)): content_of(path) for path in paths if path.name not in timed
+    }
+
+
+def real(folder: Path) -> Attempt:
+    """Kill the real workflow, from synthetic recordings to the PDF, at a random moment; then run it again."""
+    plain = _real_workspace(folder / "plain")
+    begin = time.monotonic()
+    done = subprocess.run(_real_command(plain), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seconds, expected = time.monotonic() - begin, _real_contents(plain)
+
+    def attempt(seed: int) -> Verdict:
+        rng = random.Random(seed)
+        workspace = _real_workspace(folder / f"{seed}")
+        number = rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+        log = (workspace / "log.txt").open("w")
+        process = subprocess.Popen(
+            _real_command(workspace), stdout=log, stderr=log, start_new_session=True
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0, 0.9 * seconds))
+        (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, number)
+        process.wait()
+        if left := wait_for_none(process.pid, SECONDS):
+            return Verdict(Outcome.HANG, f"processes {left} are left")
+        again = subprocess.run(
+            _real_command(workspace), capture_output=True, text=True, check=False
+        )
+        if again.returncode:
+            return Verdict(Outcome.TRACEBACK, again.stderr)
+        found = _real_contents(workspace)
+        other = [name for name in expected if not same(found.get(name), expected[name])]
+        other += sorted(set(found) - set(expected))
+        shutil.rmtree(workspace)
+        if other:
+            return Verdict(Outcome.ACCEPTED, f"differ: {other}")
+        return Verdict(Outcome.SAME)
+
+    return attempt
+
+
+def _real_workspace(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    text = (ROOT / "tests/params.yaml").read_text(encoding="utf-8").replace("[1, 2]", "[1]")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def _real_command(folder: Path) -> list[str]:
+    snakemake = str(Path(sys.executable).with_name("snakemake"))
+    return [snakemake, "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(folder)]
+
+
 TARGETS: dict[str, Target] = {"kills of snakemake": killed, "clocks and damaged tables": clocks}
+REAL: dict[str, Target] = {"kills of the real workflow": real}
