@@ -42,7 +42,8 @@ CUT_HEADER = EXAMPLES["numpy"].replace(b"'shape': (", b"'shape': ((")
         ("mediapipe", b'[{"pose_landmarks": 0.5}]', "a list of landmarks"),
         ("kinect", b'{"frames": [{"bodies": 0.5}]}', "another shape within"),
         ("kinetics", b'{"data": [{"skeleton": {"pose": []}}]}', "another shape within"),
-        ("alphapose", b'[{"image_id": Infinity, "keypoints": []}]', "."),
+        ("alphapose", b'[{"image_id": Infinity, "keypoints": []}]', "the number of each frame"),
+        ("alphapose", b'[{"image_id": NaN, "keypoints": []}]', "the number of each frame"),
     ],
 )
 def test_what_torture_found_is_one_line(name, content, message):

@@ -143,7 +143,7 @@ def _pyskl(folder: Path) -> Path:
 def _ctr_gcn(folder: Path, *, compressed: bool) -> Path:
     entries = [(joints, int(name[-3:]) - 1) for name, joints in _someone().items()]
     parts = {"train": entries[:2], "test": entries[2:]}
-    return prepared_arrays.ctr_gcn(folder / "arrays.npz", parts, compressed=compressed)
+    return prepared_arrays.ctr_gcn(folder / "NTU60_CS.npz", parts, compressed=compressed)
 
 
 def _agcn(folder: Path) -> Path:
@@ -174,7 +174,7 @@ def array_reader(write: Callable[[Path], Path], folder: Path, *, tells: bool) ->
         try:
             found = _prepared_arrays(raw, folder / "damaged.h5")
         except ValueError as error:
-            return refusal(error, "damaged.h5" if "damaged.h5" in str(error) else "arrays")
+            return refusal(error, "damaged.h5" if "damaged.h5" in str(error) else raw.name)
         finally:
             path.write_bytes(contents[path])
         if same(found, plain):

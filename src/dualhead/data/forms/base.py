@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -234,7 +235,8 @@ def by_body(
 
 def as_frame(number: Json, name: str) -> int:
     """Return a frame's number out of a number or a text such as `video/00012.jpg`."""
-    if isinstance(number, bool) or not isinstance(number, int | float | str):
+    is_number = isinstance(number, int | float) and math.isfinite(number)
+    if isinstance(number, bool) or not (is_number or isinstance(number, str)):
         expected = "the number of each frame (frame_index, frame_id or image_id)"
         raise damaged(name, expected, f"{number!r}")
     if isinstance(number, str):

@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,6 @@ NO_HEADER = (
     *(tokenize.TokenError, struct.error),
 )
 """Errors of NumPy's reader of headers for what is none."""
-PIECE = 1 << 22  # bytes
 LONGEST_HEADER = 10_000  # bytes of an .npy's header
 
 
@@ -150,8 +148,6 @@ def numbers_in_npz(path: Path, member: str, folder: Path) -> Numbers:
                     with file.open(item) as packed, target.open("wb") as unpacked:
                         shutil.copyfileobj(packed, unpacked, 1 << 20)
                 return numbers_in(target)
-        status = path.stat()
-        _compare_checksum(path, item.filename, status.st_size, status.st_mtime_ns)
         with path.open("rb") as opened:
             opened.seek(item.header_offset)
             _, name, extra = LOCAL_HEADER.unpack(opened.read(LOCAL_HEADER.size))
@@ -163,14 +159,6 @@ def numbers_in_npz(path: Path, member: str, folder: Path) -> Numbers:
             f"{path}: damaged: the checksum of its member {member} is wrong. Download it again."
         )
     return numbers_in(path, start, start + item.compress_size)
-
-
-@lru_cache(maxsize=64)
-def _compare_checksum(path: Path, member: str, *_: int) -> None:
-    """Read a member of a zip to its end, where its checksum is compared; BadZipFile for another."""
-    with zipfile.ZipFile(path) as file, file.open(member) as content:
-        while content.read(PIECE):
-            pass
 
 
 def write_numbers(
