@@ -21,7 +21,7 @@ import dualhead
 from dualhead.cli import data, report, runs, view, workspace
 from dualhead.progress import write_any_character
 
-COMMANDS = data.COMMANDS | runs.COMMANDS | report.COMMANDS | view.COMMANDS | workspace.COMMANDS
+COMMANDS = workspace.COMMANDS | data.COMMANDS | runs.COMMANDS | report.COMMANDS | view.COMMANDS
 
 DESCRIPTION = """\
 From raw skeleton recordings to the tables of DualHead-Net.

@@ -21,12 +21,12 @@ from dualhead.workspace.grids import latest
 from dualhead.workspace.project import home
 
 FILES = {
-    "published": "reports/published.yaml",
-    "template": "reports/report.typ",
-    "bibliography": "reports/references.bib",
-    "deviations": "docs/deviations.md",
+    "published": ("the papers' numbers", "reports/published.yaml"),
+    "template": ("Typst's template", "reports/report.typ"),
+    "bibliography": ("what is cited", "reports/references.bib"),
+    "deviations": ("where ours is not the paper's", "docs/deviations.md"),
 }
-"""Option -> the file of the workflow that it is unless told otherwise."""
+"""Option -> what it is, and the file of the workflow that it is unless told otherwise."""
 
 
 def _product_options(command: argparse.ArgumentParser) -> None:
@@ -42,13 +42,14 @@ def _add_stores(command: argparse.ArgumentParser) -> None:
 
 def _add_files(command: argparse.ArgumentParser, *names: str) -> None:
     for name in names:
-        add_path(command, name, f"(default: dualhead's own {FILES[name]})", required=False)
+        what, own = FILES[name]
+        add_path(command, name, f"{what} (default: dualhead's own {own})", required=False)
 
 
 def _file(options: argparse.Namespace, name: str) -> Path:
     """Return a file of the workflow: as told, or the one that belongs to it."""
     given: Path | None = getattr(options, name)
-    return given or home() / FILES[name]
+    return given or home() / FILES[name][1]
 
 
 def _grid(options: argparse.Namespace) -> Settings:

@@ -286,7 +286,9 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _convert_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("weights", type=Path, help="the authors' or MS-G3D's published state dict")
-    command.add_argument("--model", required=True, choices=[*defaults.MODELS])
+    command.add_argument(
+        *("--model",), required=True, choices=[*defaults.MODELS], help="whose weights they are"
+    )
     text = "ntu25, openpose18, kinect20, or a layout's YAML file"
     command.add_argument("--layout", required=True, help=text)
     command.add_argument("--classes", type=COUNT, required=True, help="60, 120, 400, ...")

@@ -130,11 +130,23 @@ COMMANDS: dict[str, Command] = {
         _add_directory,
         passes_on=True,
     ),
+    "status": Command(
+        _status,
+        "show which runs are done, running (with time left) and waiting",
+        "dualhead status",
+        _status_options,
+    ),
     "doctor": Command(
         _doctor,
         "say what is here: versions, cores, GPU, disk, SLURM, raw data, extras",
         "dualhead doctor",
         _doctor_options,
+    ),
+    "gc": Command(
+        _gc,
+        "list, and on request move away, runs that no params.yaml asks for",
+        "dualhead gc --remove",
+        _gc_options,
     ),
     "completion": Command(
         _completion,
@@ -148,17 +160,5 @@ COMMANDS: dict[str, Command] = {
         "dualhead schema --output docs/params.schema.json",
         _schema_options,
         prints=True,
-    ),
-    "status": Command(
-        _status,
-        "show which runs are done, running (with time left) and waiting",
-        "dualhead status",
-        _status_options,
-    ),
-    "gc": Command(
-        _gc,
-        "list, and on request move away, runs that no params.yaml asks for",
-        "dualhead gc --remove",
-        _gc_options,
     ),
 }
