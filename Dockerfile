@@ -1,5 +1,5 @@
 # The workflow with all that it needs, for CPUs and NVIDIA GPUs (torch brings CUDA's libraries; the host brings the driver).
-# Written by hadolint's rules, and never built where it was written: there was no daemon. docs/release.md says how to try it.
+# Clean by hadolint; never built where it was written, for there was no daemon: docs/release.md lists that as to be done.
 #
 #   docker build --tag dualhead:0.1.0 .
 #   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/workspace" dualhead:0.1.0 init demo --example demo
@@ -16,7 +16,7 @@ FROM python:3.11-slim-bookworm
 COPY --from=build /wheels /wheels
 COPY constraints.txt /wheels/
 RUN set -- /wheels/dualhead-*.whl \
-    && python -m pip install --no-cache-dir --constraint /wheels/constraints.txt "$1[workflow]" \
+    && python -m pip install --no-cache-dir --constraint /wheels/constraints.txt "${1}[workflow]" \
     && rm -r /wheels
 ENV HOME=/tmp DVC_NO_ANALYTICS=1
 WORKDIR /workspace

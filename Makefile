@@ -44,6 +44,7 @@ lint: install
 	mypy --strict src
 	snakefmt --check --line-length 100 $(RULES)
 	pytest --quiet tests/workspace/test_workflow.py --no-header -k snakemake_lint
+	@! command -v hadolint > /dev/null || hadolint Dockerfile
 
 format: install
 	ruff format $(CODE)
