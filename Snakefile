@@ -22,6 +22,7 @@ localrules:
     tables,
     figures,
     configure,
+    take_kept,
     check_raw,
 
 

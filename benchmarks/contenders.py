@@ -150,12 +150,12 @@ def training(network: nn.Module, pair: Pair, kind: str) -> Work:
 
 
 def loss_of(logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
-    """Return the sum of the heads' cross entropies, as a step of `train.loss: sum` has it."""
+    """Return the mean of the heads' cross entropies, as a step of both protocols has it (Sec. 3.6)."""
     losses = [
         cross_entropy(values if values.dtype == torch.float64 else values.float(), labels)
         for values in logits.values()
     ]
-    return torch.stack(losses).sum()
+    return torch.stack(losses).mean()
 
 
 MAKE_WORK: Mapping[str, Callable[[nn.Module, Pair, str], Work]] = {

@@ -7,9 +7,9 @@ import pytest
 
 from dualhead.cli.main import main
 from dualhead.data.store import Store
-from dualhead.report import copies
-from dualhead.report.explain import explain, find
-from dualhead.report.results import Cell, addresses
+from dualhead.report import copies, statistics
+from dualhead.report.explain import JUDGED, explain, find
+from dualhead.report.results import Cell, addresses, read_results
 from dualhead.runs.scores import read_scores
 from dualhead.settings import params
 from dualhead.settings.grid import resolve
@@ -143,6 +143,60 @@ def test_an_accuracy_without_the_test_samples_that_were_trained_on_is_told(fake,
     told = explain(fake.grid, fake.results, "dualhead/bone/seed1")
     expected = f"7 test samples .* top1 without them {100 * sum(right) / len(right):.2f}"
     assert re.search(expected, told)
+
+
+def test_verdicts_are_told_with_and_without_copied_test_samples(tmp_path, published):
+    table = {"kind": "comparison", "benchmarks": ["ntu60_xsub"], "variant": "dualhead"}
+    tables = {"one": table | {"streams": ["joint"], "metrics": ["top1"]}}
+    fake = fake_results.build(
+        tmp_path, paper_params(seeds=[1, 2, 3], tables=tables), num_test=60, copied=9
+    )
+    told = explain(fake.grid, fake.results, "dualhead/joint", published=published)
+    cell = Cell("ntu60_xsub", "dualhead", "joint")
+    found = read_results(fake.grid, fake.results, cell)
+    (store,) = fake.stores.glob("*.h5")
+    with Store(store) as opened:
+        copied = copies.copied_tests(opened)["xsub"]
+    assert len(copied) == 9
+    for parts, names in (("all test samples", frozenset()), ("without 9 copied", copied)):
+        last, best = (_spread_without(fake.results, found, it, names) for it in JUDGED)
+        expected = (
+            f"{statistics.verdict_of_last(last, best, 90.3, 0.2)} (last epoch), "
+            f"{statistics.verdict(best, 90.3, 0.2)} (best on test); {parts}"
+        )
+        assert re.sub(r" \(\d+\)", "", expected) in re.sub(r" \(\d+\)", "", told)
+
+
+def _spread_without(results, found, selection, copied):
+    """Return the spread of accuracies over the samples that are not copied, counted one by one."""
+    values = []
+    for one in found:
+        scores = read_scores(results / one.address / "scores.h5", selection, "fusion", "softmax")
+        rows = zip(scores.names, scores.values.argmax(1), scores.labels, strict=True)
+        right = [best == label for name, best, label in rows if name not in copied]
+        values.append(100 * sum(right) / len(right))
+    return statistics.spread(values, len(right))
+
+
+def test_an_ensemble_where_the_paper_has_no_number_is_set_beside_others(tmp_path, published):
+    settings = {
+        "datasets": {"nw_ucla": {"kind": "nw_ucla", "raw": ["nw_ucla.tar.gz"]}},
+        "benchmarks": {"nw_ucla_xview": {"dataset": "nw_ucla", "split": "xview"}},
+        "tables": {
+            "one": {
+                "kind": "comparison",
+                "benchmarks": ["nw_ucla_xview"],
+                "variant": "dualhead",
+                "streams": ["two_stream"],
+                "metrics": ["top1"],
+            }
+        },
+    }
+    fake = fake_results.build(tmp_path, paper_params(seeds=[1], **settings), num_test=60, copied=9)
+    told = explain(fake.grid, fake.results, "two_stream", published=published)
+    assert re.search(r"CTR-GCN 96\.5: ours .\d+\.\d\d, .\d+\.\d\d without 9 copied", told)
+    assert "no verdict, as it is another method's" in told
+    assert "CTR-GCN" not in explain(fake.grid, fake.results, "dualhead/joint", published=published)
 
 
 def test_what_was_not_run_is_said_with_the_papers_number(tmp_path, published):

@@ -14,7 +14,7 @@ from snakemake.jobs import Job
 
 from dualhead.settings import formats
 from dualhead.report import captions, figures, made
-from dualhead.workspace import rules as workspace
+from dualhead.workspace import kept, rules as workspace
 
 ROOT = Path(os.path.relpath(workflow.basedir))  # the repository, from the workspace
 
@@ -33,6 +33,8 @@ GRID_FILE = RUN.grid_file
 HARDWARE = RUN.hardware
 PUBLISHED = or_exit(formats.read_published, ROOT / "reports/published.yaml")
 FIGURES = figures.available(GRID)
+KEPT = kept.kept_runs(Path(), GRID["runs"])
+"""Runs that were trained elsewhere and lie in published/, beside params.yaml."""
 REPORT_FILES = [
     ROOT / "reports/published.yaml",
     ROOT / "reports/report.typ",

@@ -4,6 +4,7 @@ results/store -> results/runs/BENCHMARK/VARIANT/MODALITY/seedS-ADDRESS/
 config.yaml, checkpoint.pt, history.csv, scores.h5, metrics.json, classes.csv
 results/runs/*/scores.h5 -> results/ensembles/BENCHMARK/VARIANT/STREAM/seedS-ADDRESS/
 scores.h5, metrics.json, classes.csv
+published/BENCHMARK/VARIANT/MODALITY/seedS-ADDRESS/ -> the same in results/runs, without training
 
 Every input is ancient(): a run that exists is right, whatever the timestamps say.
 """
@@ -25,6 +26,39 @@ rule configure:
         " --run {wildcards.run:q}"
         " --output {output.config:q}"
         " > {log:q} 2>&1"
+
+
+rule take_kept:
+    """Take a run that is kept with the workspace as it is, instead of training it."""
+    input:
+        metrics=ancient(f"{kept.FOLDER}/{{run}}/metrics.json"),
+    output:
+        config="results/runs/{run}/config.yaml",
+        history="results/runs/{run}/history.csv",
+        scores="results/runs/{run}/scores.h5",
+        metrics="results/runs/{run}/metrics.json",
+        classes="results/runs/{run}/classes.csv",
+    log:
+        "results/logs/take_kept/{run}.log",
+    wildcard_constraints:
+        run=one_of(KEPT),
+    params:
+        grid=GRID_FILE,
+        source=kept.FOLDER,
+    message:
+        "Take {wildcards.run} as it is kept with the workspace"
+    shell:
+        "dualhead keep"
+        " --grid {params.grid:q}"
+        " --run {wildcards.run:q}"
+        " --source {params.source:q}"
+        " --output results/runs"
+        " > {log:q} 2>&1"
+
+
+ruleorder: take_kept > configure
+ruleorder: take_kept > train
+ruleorder: take_kept > evaluate
 
 
 rule train:

@@ -22,6 +22,7 @@ from dualhead.cli.options import (
 from dualhead.settings import checks, defaults
 from dualhead.settings import params as params_module
 from dualhead.settings.formats import read_grid, read_run
+from dualhead.settings.params import Settings
 from dualhead.settings.run import RunConfig
 
 if TYPE_CHECKING:
@@ -35,10 +36,31 @@ def _configure_options(command: argparse.ArgumentParser) -> None:
 
 
 def _configure(options: argparse.Namespace) -> None:
-    runs = read_grid(options.grid)["runs"]
-    if options.run_address not in runs:
-        raise ValueError(f"{options.grid}: no run {options.run_address}; is params.yaml newer?")
-    write_or_print(options.output, params_module.dump(runs[options.run_address]))
+    config = _run_in(options.grid, options.run_address)
+    write_or_print(options.output, params_module.dump(config))
+
+
+def _keep_options(command: argparse.ArgumentParser) -> None:
+    add_path(command, "grid", "results/grid.json of the workspace")
+    command.add_argument("--run", dest="run_address", required=True, help="the run's address")
+    add_path(command, "source", "the folder of runs to copy from, such as results/runs")
+    add_path(command, "output", "the folder of runs to copy to, such as published")
+
+
+def _keep(options: argparse.Namespace) -> None:
+    from dualhead.runs.kept import keep_run
+
+    config = _run_in(options.grid, options.run_address)
+    keep_run(options.run_address, config, options.source, options.output)
+
+
+def _run_in(grid: Path, run: str) -> Settings:
+    """Return the settings of a run of a grid."""
+    runs = read_grid(grid)["runs"]
+    if run not in runs:
+        raise ValueError(f"{grid}: no run {run}; is params.yaml newer?")
+    settings: Settings = runs[run]
+    return settings
 
 
 def _compute_options(command: argparse.ArgumentParser) -> None:
@@ -331,6 +353,12 @@ COMMANDS: dict[str, Command] = {
         "dualhead configure --grid results/grid.json --run RUN --output config.yaml",
         _configure_options,
         prints=True,
+    ),
+    "keep": Command(
+        _keep,
+        "copy a finished run, checked and without its weights, to or from a folder of kept runs",
+        "dualhead keep --grid results/grid.json --run RUN --source results/runs --output published",
+        _keep_options,
     ),
     "train": Command(
         _train,

@@ -11,10 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from dualhead.data.store import Store
+from dualhead.report import statistics
 from dualhead.report.copies import accuracy_without, copied_tests
 from dualhead.report.pdf.provenance import flat, value_text
 from dualhead.report.pdf.runs import counted
-from dualhead.report.published import published_cell
+from dualhead.report.published import (
+    benchmark_key,
+    is_partial,
+    methods,
+    published_cell,
+    published_margin,
+)
 from dualhead.report.results import (
     Cell,
     Result,
@@ -27,13 +34,18 @@ from dualhead.report.results import (
     read_result_scores,
     selections_of,
 )
-from dualhead.report.text import device_text, duration_text, signed
+from dualhead.report.tables import verdicts
+from dualhead.report.text import device_text, duration_text, signed, verdict_text
 from dualhead.report.titles import METRICS, SELECTIONS
 from dualhead.settings import checks
 from dualhead.settings.params import Settings, dump
+from dualhead.workspace.kept import FOLDER, is_kept
 
 NEAR = 6  # matches that an error lists
 LABEL = 16  # characters of a fact's name
+JUDGED = ("last", "best_on_test")
+"""Selections that are compared with published numbers."""
+Spreads = Mapping[str, statistics.Spread]
 
 
 class Found(NamedTuple):
@@ -163,7 +175,11 @@ def explain(
         for seed, address in found.seeds.items()
     }
     made = [result for result in read.values() if result]
-    lines = [*_head(grid, found, made, published), *_values(grid, found, read, results)]
+    copied = _copied(grid, results, made[0]) if made else frozenset()
+    lines = _head(grid, found, made, published)
+    if made and published:
+        lines += _judged(grid, results, found.cell, made, published, copied)
+    lines += _values(found, read, results, copied)
     runs = [run for address in found.seeds.values() for run in members_of(grid, address)]
     for run in dict.fromkeys(runs):
         lines += ["", *_run_lines(grid, results, run, complete)]
@@ -232,12 +248,70 @@ def _head(
     return lines if np.isnan(paper) else [*lines, _fact("the paper's", f"{paper:.1f}")]
 
 
+def _judged(
+    grid: Settings,
+    results: Path,
+    cell: Cell,
+    made: Sequence[Result],
+    published: Settings,
+    copied: frozenset[str],
+) -> list[str]:
+    """Return the verdicts on the paper's number, with and without copied test samples; else who published one."""
+    ours = {selection: _spread(results, made, selection) for selection in JUDGED}
+    others = {it: _spread(results, made, it, copied) for it in JUDGED} if copied else ours
+    parts = f"without {len(copied)} copied test samples"
+    if np.isnan(paper := published_cell(grid, cell, "top1", published)):
+        is_ensemble = made[0].address.startswith("ensembles/")  # as the published are
+        return is_ensemble * [
+            _fact("published", f"{name} {value:.1f}: {_apart(value, ours, others, parts)}")
+            for name, value in _rivals(grid, cell, published)
+        ]
+    if is_partial(grid, cell.benchmark):
+        return [_fact("verdict", f"{statistics.NOT_COMPARABLE}: the dataset is partial")]
+    margin = published_margin(grid, cell, "top1", published)
+    lines = []
+    for what, spreads in (("all test samples", ours), (parts, others)):
+        row: Settings = {"seeds_to_decide": None, "seeds_to_decide_best": None}
+        row |= verdicts(spreads["last"], spreads["best_on_test"], paper, margin)
+        told = f"{verdict_text()(row)} (last epoch), {verdict_text('_best')(row)} (best on test)"
+        lines.append(_fact("verdict", f"{told}; {what}, margin {margin:.2f}"))
+    return lines[: 2 if copied else 1]
+
+
+def _spread(
+    results: Path, made: Sequence[Result], selection: str, copied: frozenset[str] = frozenset()
+) -> statistics.Spread:
+    """Return mean and spread over seeds, on the test samples that are not copied."""
+    if not copied:
+        values = [result.accuracy("top1", selection) for result in made]
+        return statistics.spread(values, int(made[0].metrics["num_test"]))
+    scored = [read_result_scores(results, result, selection) for result in made]
+    found = [accuracy_without(scores, copied) for scores in scored]
+    values = [value for value in found if value is not None]
+    return statistics.spread(values, len(scored[0].names) - len(copied))
+
+
+def _rivals(grid: Settings, cell: Cell, published: Settings) -> list[tuple[str, float]]:
+    """Return the methods with a published accuracy on a cell's benchmark; none where there is no such table."""
+    key = benchmark_key(grid, cell.benchmark)
+    found = [(one["label"], one["top1"].get(key)) for one in methods(published, None)]
+    return [(str(name), float(value)) for name, value in found if value is not None]
+
+
+def _apart(value: float, ours: Spreads, others: Spreads, parts: str) -> str:
+    """Return how far our last epochs are from a published accuracy, on all test samples and on some."""
+    told = f"ours {ours['last'].mean - value:+.2f}"
+    if others is not ours:
+        told += f", {others['last'].mean - value:+.2f} {parts}"
+    return signed(told) + "; no verdict, as it is another method's"
+
+
 def _fact(name: str, text: str) -> str:
     return f"  {name:<{LABEL}}{text}"
 
 
 def _values(
-    grid: Settings, found: Found, read: Mapping[str, Result | None], results: Path
+    found: Found, read: Mapping[str, Result | None], results: Path, copied: frozenset[str]
 ) -> list[str]:
     """Return each seed's accuracies under each selection, and where they lie."""
     lines = []
@@ -255,18 +329,22 @@ def _values(
         checked = check_result(results, result)
         told = "borne out by the scores beside them" if checked else "unchecked: no scores.h5 there"
         lines.append(_fact("accuracies", told))
-        lines += _without_copies(grid, results, result) if checked else []
+        lines += _without_copies(results, result, copied) if checked else []
     return lines
 
 
-def _without_copies(grid: Settings, results: Path, result: Result) -> list[str]:
-    """Return the accuracy without test samples whose content was trained on; nothing if none is."""
+def _copied(grid: Settings, results: Path, result: Result) -> frozenset[str]:
+    """Return the test samples of a result whose content was trained on; none where the store or scores are gone."""
     config = grid["runs"][members_of(grid, result.address)[0]]
     path = results / "store" / f"{config['store']}.h5"
-    if not path.is_file():
-        return []
+    if not path.is_file() or not check_result(results, result):
+        return frozenset()
     with Store(path) as store:
-        copied = copied_tests(store)[config["split"]]
+        return copied_tests(store)[config["split"]]
+
+
+def _without_copies(results: Path, result: Result, copied: frozenset[str]) -> list[str]:
+    """Return the accuracy without test samples whose content was trained on; nothing if none is."""
     without = accuracy_without(read_result_scores(results, result), copied)
     if without is None:
         return []
@@ -289,6 +367,8 @@ def _run_lines(grid: Settings, results: Path, run: str, complete: bool) -> list[
     cell = Cell(config["benchmark"], config["variant"], config["modality"])
     result = read_result(grid, results, f"runs/{run}", cell, str(config["seed"]))
     facts = _made_with(result.metrics) if result else [("not run", "no metrics.json there")]
+    if is_kept(results, run):
+        facts.insert(0, ("trained", f"elsewhere: taken from {FOLDER}/ as it was published there"))
     facts += _data(grid, results, config, result.metrics if result else {})
     settings = _everything(config) if complete else _differing(config)
     return lines + [_fact(*fact) for fact in facts] + settings

@@ -14,6 +14,7 @@ from pathlib import Path
 import dualhead
 from dualhead.files import write_json
 from dualhead.settings.params import Settings, address
+from dualhead.workspace.kept import is_kept
 
 READS = {
     "table": ("metrics.json",),
@@ -71,6 +72,7 @@ def ingredients(
         "grid": address(part),
         "results": {result: _result(results / result, READS[kind]) for result in sorted(found)},
         "files": {path.name: digest_of(path) for path in files},
+        "kept": [run for run in part["runs"] if kind == "report" and is_kept(results, run)],
         "code": _code(),
     }
 

@@ -258,10 +258,10 @@ def _measured(
         return row
     if is_partial(grid, cell.benchmark):
         return row | dict.fromkeys(("verdict", "verdict_best"), statistics.NOT_COMPARABLE)
-    return row | _verdicts(last, best, paper, row["margin"])
+    return row | verdicts(last, best, paper, row["margin"])
 
 
-def _verdicts(last: statistics.Spread, best: statistics.Spread, paper: float, margin: float) -> Row:
+def verdicts(last: statistics.Spread, best: statistics.Spread, paper: float, margin: float) -> Row:
     """Return both verdicts on a published accuracy, and the seeds that would decide where one is undecided."""
     found = {
         "": (last, statistics.verdict_of_last(last, best, paper, margin)),

@@ -25,6 +25,7 @@ from dualhead.report.statistics import NOT_RUN
 from dualhead.report.text import device_text, interval_text, mean_text, records, verdict_text
 from dualhead.report.titles import SELECTIONS, benchmark_title, stream_title, variant_title
 from dualhead.settings.params import Settings
+from dualhead.workspace.kept import FOLDER
 
 Tables = Mapping[str, pd.DataFrame]
 Text = Callable[[Settings], str]
@@ -173,7 +174,24 @@ def warnings(grid: Grid, runs: Sequence[Run]) -> list[Settings]:
             f"{missing} of {len(runs)} trainings have not been made; their cells say “{NOT_RUN}”."
         )
         found.append({"title": "Not everything has been run.", "text": text})
-    return found + _code_warning(runs)
+    return found + _kept_warning(runs) + _code_warning(runs)
+
+
+def _kept_warning(runs: Sequence[Run]) -> list[Settings]:
+    """Return what tells that runs were not trained by this workspace, and with what they were."""
+    kept = [run for run in runs if run.is_kept]
+    if not kept:
+        return []
+    done = [metrics for _, metrics in made(kept)]
+    devices = dict.fromkeys(device_text(str(metrics["device"])) for metrics in done)
+    commits = dict.fromkeys(str(metrics["git"]) or "of no repository" for metrics in done)
+    text = (
+        f"{len(kept)} of {len(runs)} trainings were not made here. They lie in the folder {FOLDER}/ of this "
+        f"workspace, with their settings, learning curves and scores of every test sample, and were trained on "
+        f"{listed(devices)} by code of commit {listed(commits)}. Ensembles, tables, figures and verdicts are made "
+        "here from those scores, whose digests have been compared."
+    )
+    return [{"title": "These runs were published, not trained here.", "text": text}]
 
 
 def _code_warning(runs: Sequence[Run]) -> list[Settings]:

@@ -124,7 +124,7 @@ def provenance(grid: Grid, runs: Sequence[Run]) -> Settings:
             *(metrics.get(key, {}).get("epoch", "") for key in others),
             f"{metrics['final_loss']:.4f}",
             duration_text(metrics["train_seconds"]),
-            metrics["git"] or "none",
+            f"{metrics['git'] or 'none'}{', published' * run.is_kept}",
             chr(ord("A") + environments.index(_environment(metrics))),
         ]
         for run, metrics in made(runs)

@@ -11,6 +11,7 @@ import numpy as np
 from dualhead.report.results import Cell, Result, check_result, read_result
 from dualhead.report.text import signed
 from dualhead.settings.params import Settings
+from dualhead.workspace.kept import is_kept
 
 Grid = Settings
 
@@ -21,6 +22,7 @@ class Run(NamedTuple):
     address: str
     config: Settings
     result: Result | None
+    is_kept: bool = False  # trained elsewhere, and taken from the folder of kept runs
 
 
 def read_runs(grid: Grid, results: Path) -> list[Run]:
@@ -36,7 +38,7 @@ def read_runs(grid: Grid, results: Path) -> list[Run]:
         result = read_result(grid, results, f"runs/{identity}", cell, seed)
         if result:
             check_result(results, result)
-        found.append(Run(identity, config, result))
+        found.append(Run(identity, config, result, is_kept(results, identity)))
     return found
 
 
