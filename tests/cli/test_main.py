@@ -266,6 +266,10 @@ def raising(error: BaseException) -> dict[str, Command]:
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
             "it does not fit into memory",
         ),
+        (
+            RuntimeError("unsupported operation: elements refer to a single memory location"),
+            "RuntimeError: unsupported operation",
+        ),
         (RuntimeError("unexpected pos 1\nvs 2"), "RuntimeError: unexpected pos 1 vs 2"),
         (
             UnicodeDecodeError("utf-8", b"\xfc", 0, 1, "invalid start byte"),

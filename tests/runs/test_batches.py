@@ -10,7 +10,14 @@ from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.runs import augment, batches
-from dualhead.runs.batches import epoch_order, load_split, make_batch, ordered_batches
+from dualhead.runs.batches import (
+    epoch_order,
+    load_split,
+    make_batch,
+    ordered_batches,
+    present_bodies,
+    send,
+)
 from dualhead.settings.run import InputSettings
 from tests.builders.tiny import tiny_config, write_tiny_store
 
@@ -338,3 +345,20 @@ def test_damaged_rows_are_refused_as_they_are_loaded(tmp_path, monkeypatch, most
         assert len(load_split(store, np.array([4, 6]), CPU)) == 2
         with pytest.raises(ValueError, match=rf"store\.h5: sample {name}: damaged"):
             load_split(store, np.array([4, 5]), CPU)
+
+
+def test_what_is_sent_to_a_device_is_pinned_as_it_lies(monkeypatch):
+    """Torch can pin no tensor whose rows are one and the same."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x.stride()) or x)
+    send(torch.arange(3).expand(2, 3), torch.device("meta"))
+    assert [(3, 1)] == pinned
+
+
+def test_bodies_that_are_not_there_are_known_without_a_look_at_the_batch(split):
+    index = torch.arange(len(split))
+    found = present_bodies(split, index, settings(random_rotation=30))
+    seen = whole(split, seeded(), random_rotation=30)
+    assert torch.equal(found, torch.from_numpy(seen != 0).flatten(1, 3).any(1))
+    assert not found.all()
+    assert present_bodies(split, index, settings(random_move=True)).all()

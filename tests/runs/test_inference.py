@@ -45,7 +45,8 @@ def test_the_only_head_of_a_network_is_called_fusion():
     [
         (0, "auto", "cpu", True),
         (0, "auto:1", "cpu", True),
-        (2, "auto", "cuda", False),
+        (2, "auto", "cuda:0", False),
+        (2, "cuda", "cuda:0", False),
         (2, "auto:1", "cuda:1", False),
         (2, "cpu", "cpu", False),
     ],

@@ -70,6 +70,8 @@ EXTRAS: Final = {
     "tensorboard": "tensorboard",
 }
 """Packages that are there only where somebody asked for them: module -> extra of pyproject.toml."""
+NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
+"""What torch's errors say of it; others name memory, too."""
 SMALLER: Final = (
     "it does not fit into memory; smaller are --batch-size, --evaluate-batch-size, --workers, and "
     "train.forward_batch_size in params.yaml"
@@ -124,7 +126,9 @@ def _one_line(error: BaseException) -> str:
         known = REMEDIES.get(error.errno, "")
         text = f"{error.filename}: {error.strerror or text}" if error.filename else text
         text += f": {known}" if known else ""
-    elif isinstance(error, MemoryError) or ("memory" in text and isinstance(error, RuntimeError)):
+    elif isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
+    ):
         text = f"{SMALLER} ({text})"
     elif not isinstance(error, ValueError):
         text = f"{type(error).__name__}: {text}"

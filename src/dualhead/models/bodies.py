@@ -7,7 +7,9 @@ found in the data: a body that an augmentation has moved is not absent.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +59,7 @@ def _encode_distinct(network: Encoder, bodies: Tensor, present: Tensor) -> Featu
         return tuple(values.view(*present.shape, -1).mean(1) for values in found)
     if name == "cpu" and known is not None:
         return _look_up(network, bodies, present, known)
-    rows, counts, index = distinct_rows(present)
+    rows, counts, index = _known[-1] if _known else distinct_rows(present)
     found = _pooled(network, bodies.flatten(0, 1)[rows], counts)
     return tuple(values[index].mean(1) for values in found)
 
@@ -69,15 +71,35 @@ def is_present(x: Tensor) -> Tensor:
     return x.ne(0).flatten(1, 3).any(1)
 
 
-def distinct_rows(present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the bodies to compute, such that of a slot's absent ones there is only one.
+class Distinct(NamedTuple):
+    """The bodies of a batch to compute.
 
-    Args:
-        present: (N, M).
-
-    Returns:
-        Their numbers n * M + m; how many bodies each stands for; and of each body, (N, M), which of them it is.
+    Attributes:
+        rows: their numbers n * M + m, (B,).
+        counts: how many bodies each stands for, (B,).
+        places: of each body, which of them it is, (N, M).
     """
+
+    rows: Tensor
+    counts: Tensor
+    places: Tensor
+
+
+_known: list[Distinct] = []  # innermost last
+
+
+@contextmanager
+def known_bodies(distinct: Distinct) -> Iterator[None]:
+    """Let a batch's bodies be these within the block; they are not looked for, for which a GPU would be waited for."""
+    _known.append(distinct)
+    try:
+        yield
+    finally:
+        _known.pop()
+
+
+def distinct_rows(present: Tensor) -> Distinct:
+    """Return the bodies to compute, such that of a slot's absent ones there is only one; `present` is (N, M)."""
     absent = ~present.cpu()
     shared = absent & (absent.sum(0) > 1)
     rows = [torch.nonzero(~shared.flatten()).flatten()]
@@ -89,7 +111,13 @@ def distinct_rows(present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         counts.append(torch.tensor([float(len(samples))]))
         index[samples, slot] = place
     device = present.device
-    return torch.cat(rows).to(device), torch.cat(counts).to(device), index.to(device)
+    return Distinct(torch.cat(rows).to(device), torch.cat(counts).to(device), index.to(device))
+
+
+def filled_rows(present: Tensor) -> Distinct:
+    """Return `distinct_rows`, filled up with bodies that count 0 to as many as are compiled for."""
+    rows, counts, index = distinct_rows(present)
+    return Distinct(*encoder.filled_up(rows, counts), index)
 
 
 def _look_up(
@@ -118,7 +146,8 @@ def _pooled(network: Encoder, rows: Tensor, counts: Tensor | None = None) -> Fea
     rows, name = rows.to(_working_dtype(rows)), ops.chosen(rows)
     with without_autocast(rows):
         if name == "compiled":
-            return encoder.encode(network, rows, counts)
+            with ops.use(name):  # torch before 2.13 takes what it compiles for an export
+                return encoder.encode(network, rows, counts)
         alone = name == "plain" or network.training or torch.is_grad_enabled()
         with row_counts(counts):
             parts = [network.encode(rows[i]) for i in ([slice(None)] if alone else slabs(rows))]

@@ -53,6 +53,7 @@ class Split:
         rows: (R, V, C) float32, each one body in one frame; on `device` or on the host.
         starts: (n, M) int64, first row of each body; beside `rows`.
         lengths: (n, M) int64, rows of each body, 0 for an absent one; beside `rows`.
+        present: (n, M) bool, whether there is each body; on the host.
         num_frames: (n,) int64, frames of each recording; on the host.
         loops: whether a body begins anew after its last row; otherwise zeros follow.
         layout: skeleton layout of the joints.
@@ -64,6 +65,7 @@ class Split:
     rows: Tensor
     starts: Tensor
     lengths: Tensor
+    present: Tensor
     num_frames: Tensor
     loops: bool
     layout: SkeletonLayout
@@ -89,6 +91,7 @@ def load_split(store: Store, indices: npt.NDArray[np.int64], device: torch.devic
         rows=rows,
         starts=torch.from_numpy(starts).to(held),
         lengths=torch.from_numpy(lengths).to(held),
+        present=torch.from_numpy(lengths > 0),
         num_frames=torch.from_numpy(num_frames),
         loops=store.attributes["padding"] == "loop",
         layout=store.layout,
@@ -185,11 +188,17 @@ def make_batch(
     return MODALITIES[modality](joints, split.layout)
 
 
+def present_bodies(split: Split, index: Tensor, settings: InputSettings) -> Tensor:
+    """Return which bodies of a training batch may be more than zeros, (B, M) bool, on the host; a drift moves all."""
+    present = split.present[index]
+    return torch.ones_like(present) if settings.random_move else present
+
+
 def send(values: Tensor, device: torch.device) -> Tensor:
     """Return values on a device, without waiting for the GPU."""
     if values.device == device or device.type == "cpu":
         return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)
+    return values.contiguous().pin_memory().to(device, non_blocking=True)
 
 
 def _gather(split: Split, index: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:

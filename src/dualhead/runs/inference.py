@@ -32,8 +32,9 @@ def choose_device(name: str) -> torch.device:
     if name.startswith("auto") and not torch.cuda.is_available():
         print(CPU_WARNING, file=sys.stderr, flush=True)
         name = "cpu"
-    device = torch.device(name.replace("auto", "cuda"))
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    first = "cuda:0"  # as tensors on it call it
+    device = torch.device(first if name in ("auto", "cuda") else name.replace("auto", "cuda"))
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise ValueError(
             f"hardware.device: {name} asked for, but torch sees {torch.cuda.device_count()} GPUs; "
             "say `auto` or `cpu`, or install a CUDA build of torch"

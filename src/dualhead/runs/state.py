@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from dualhead.files import check_seal
 from dualhead.models.checkpoint import read_tensors, write_tensors
 from dualhead.runs.distributed import ALONE, Share
+from dualhead.runs.replay import Passes
 from dualhead.settings.params import Settings
 from dualhead.settings.run import RunConfig
 
@@ -56,6 +57,7 @@ class Training:
         counted_at: up to when `all_seconds` counts, by time.monotonic.
         saved_at: when the state was last written, by time.monotonic.
         share: part of each batch that this process computes.
+        passes: forward and backward, where a GPU has recorded them.
     """
 
     model: nn.Module
@@ -73,6 +75,7 @@ class Training:
     counted_at: float = field(default_factory=time.monotonic)
     saved_at: float = field(default_factory=time.monotonic)
     share: Share = ALONE
+    passes: Passes | None = None
 
     @property
     def epochs_done(self) -> float:

@@ -12,6 +12,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,10 +23,18 @@ from torch.nn.functional import cross_entropy, softmax
 from dualhead.data.store import Store
 from dualhead.files import digest_of, write_csv
 from dualhead.models import build_model
+from dualhead.models.bodies import Distinct, filled_rows, known_bodies
 from dualhead.models.checkpoint import save_checkpoint
 from dualhead.models.complexity import count_macs, count_parameters
 from dualhead.progress import duration, progress
-from dualhead.runs.batches import Split, epoch_order, load_split, make_batch, send
+from dualhead.runs.batches import (
+    Split,
+    epoch_order,
+    load_split,
+    make_batch,
+    present_bodies,
+    send,
+)
 from dualhead.runs.distributed import ALONE, Share
 from dualhead.runs.environment import device_name, git_commit, peak_memory, versions
 from dualhead.runs.evaluate import score_split
@@ -38,6 +48,7 @@ from dualhead.runs.inference import (
 )
 from dualhead.runs.metrics import top_k_accuracy
 from dualhead.runs.partition import check_store, split_positions
+from dualhead.runs.replay import Passes
 from dualhead.runs.scores import fuse
 from dualhead.runs.state import Training, refuse_divergence, resume, save_state
 from dualhead.runs.stopping import Requested, stop_requests
@@ -228,6 +239,7 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD
         momentum=settings.momentum,
         nesterov=settings.momentum > 0,
         weight_decay=settings.weight_decay,
+        fused=all(weight.is_cuda for weight in model.parameters()) or None,
     )
 
 
@@ -253,8 +265,8 @@ def training_step(
     batch; batch statistics are those of a part. Of each part every process makes the whole batch,
     so that all draw the same numbers, and computes its share.
     """
-    settings = config.train
-    run.optimizer.zero_grad()
+    settings, passes = config.train, _passes(run, split, config)
+    run.optimizer.zero_grad(set_to_none=passes is None)
     total: dict[str, Tensor] = {}
     for part in torch.split(index, settings.forward_batch_size):
         own = run.share.own(len(part))
@@ -266,17 +278,40 @@ def training_step(
             generator=run.generator,
         )[own]
         labels = send(split.labels[part[own]], split.device)
-        with autocast(settings.precision, split.device):
-            logits = head_logits(run.model, batch)
-        record = _losses(logits, labels, settings.loss)
         weight = len(labels) / len(index)
-        (weight * record["loss"]).backward()  # type: ignore[no-untyped-call]
-        record["train_top1"] = _accuracy(logits, labels, config.fusion_weight)
+        if passes is None:
+            record = _forward(run.model, config, batch, labels)
+            (weight * record["loss"]).backward()  # type: ignore[no-untyped-call]
+        else:
+            distinct = filled_rows(present_bodies(split, part[own], config.input))
+            bodies = (send(values, split.device) for values in distinct)
+            record = passes(weight, batch, labels, *bodies)
         total = {key: total.get(key, 0) + weight * value.detach() for key, value in record.items()}
     gradients = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
     run.share.add_up([*gradients, *total.values()])
     run.optimizer.step()
     return total
+
+
+def _passes(run: Training, split: Split, config: RunConfig) -> Passes | None:
+    """Return what records a training's passes; None where they are not recorded: on a CPU, and by several processes."""
+    if split.device.type != "cuda" or run.share.group is not None:
+        return None
+    if run.passes is None:
+        run.passes = Passes(run.model, partial(_forward, run.model, config))
+    return run.passes
+
+
+def _forward(
+    model: nn.Module, config: RunConfig, batch: Tensor, labels: Tensor, *distinct: Tensor
+) -> dict[str, Tensor]:
+    """Return a batch's loss, each head's, and the percentage right; `distinct` are its bodies, if they are known."""
+    settings = config.train
+    known = known_bodies(Distinct(*distinct)) if distinct else nullcontext()
+    with known, autocast(settings.precision, batch.device):
+        logits = head_logits(model, batch)
+    record = _losses(logits, labels, settings.loss)
+    return {**record, "train_top1": _accuracy(logits, labels, config.fusion_weight)}
 
 
 def _losses(logits: Mapping[str, Tensor], labels: Tensor, kind: str) -> dict[str, Tensor]:

@@ -22,6 +22,20 @@ DENSE = 96
 FEW = 16
 """Channels below which windows are one matrix, too."""
 
+ALIGNED = 8
+"""What a matrix's rows are filled up to a multiple of, by zeros: a GPU's fast products want 16 bytes at a time."""
+
+
+def _aligned(x: Tensor) -> Tensor:
+    """Return a matrix, or several, with columns of zeros that fill its rows up."""
+    missing = -x.shape[-1] % ALIGNED
+    return F.pad(x, (0, missing)) if missing else x
+
+
+def _product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Return rows @ matrix."""
+    return _aligned(rows) @ _aligned(matrix.t()).t()
+
 
 def graph_conv(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Gather and mix as `plain.graph_conv` does, by one matrix from (joint, channel) to (joint, channel)."""
@@ -31,7 +45,7 @@ def graph_conv(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None
     by_scale = weight.view(len(weight), -1, channels)
     matrix = torch.einsum("kvu,okc->ucvo", adjacency, by_scale).reshape(joints * channels, -1)
     rows = x.reshape(bodies * frames, joints * channels)
-    mixed = (rows @ matrix.to(x.dtype)).view(bodies, frames, joints, -1)
+    mixed = _product(rows, matrix.to(x.dtype)).view(bodies, frames, joints, -1)
     return mixed if bias is None else mixed + bias.to(x.dtype)
 
 
@@ -64,7 +78,7 @@ def _dense_windows(x: Tensor, blocks: Tensor, by_scale: Tensor, stride: int) -> 
     parts = torch.stack(_places(x, window, stride), dim=2)  # (B, T', W, V, C)
     matrix = torch.einsum("kwviu,okc->iucvwo", blocks, by_scale)
     matrix = matrix.reshape(window * joints * channels, -1).to(x.dtype)
-    rows = parts.reshape(-1, window * joints * channels) @ matrix
+    rows = _product(parts.reshape(-1, window * joints * channels), matrix)
     return rows.view(bodies, parts.shape[1], joints, -1)
 
 
@@ -90,13 +104,15 @@ class _Slots:
         # the zeros in front of the next body end this one's last window
         reach = max(self.before + self.frames, (self.windows - 1) * stride + window - self.before)
         self.count = -(-reach // stride)
+        # frames behind all, from which a product takes the rows that its columns of zeros ask for
+        self.beyond = -(-ALIGNED // x.shape[2])
 
     def lay_out(self, x: Tensor) -> Tensor:
         """Return x, (B, T, V, C), in its slots, (frames, V, C)."""
         behind = self.count * self.stride - self.before - self.frames
         padded = F.pad(x, (0, 0, 0, 0, self.before, behind)).flatten(0, 1)
-        rest = max(self.window - self.stride, 0)
-        return F.pad(padded, (0, 0, 0, 0, 0, rest)) if rest else padded
+        rest = max(self.window - self.stride, 0) + self.beyond
+        return F.pad(padded, (0, 0, 0, 0, 0, rest))
 
     def pick_up(self, row: Tensor) -> Tensor:
         """Return the bodies that lie in a row of slots, (B, T, V, C)."""
@@ -104,19 +120,21 @@ class _Slots:
         by_body = own.view(self.bodies, -1, *row.shape[1:])
         return by_body[:, self.before : self.before + self.frames]
 
-    def views(self, row: Tensor) -> Tensor:
-        """Return every slot's window, (slots, W * rows, channels), of (frames, rows, channels)."""
-        return _overlapping(row, self.bodies * self.count, self.window, self.stride)
+    def views(self, row: Tensor, length: int | None = None) -> Tensor:
+        """Return every slot's window, (slots, W * rows or `length`, channels), of (frames, rows, channels)."""
+        length = self.window * row.shape[1] if length is None else length
+        return _overlapping(row, self.bodies * self.count, length, self.stride)
 
 
 def _overlapping(row: Tensor, count: int, length: int, step: int, first: int = 0) -> Tensor:
-    """View `count` parts of `length` along the first axis, each `step` behind the one before, from `first` on.
+    """View `count` parts of (frames, rows, channels), `length` rows each, `step` frames behind the one before.
 
-    The row must be no part of another tensor: Inductor counts from where memory begins.
+    The first begins with the frame `first`. The row must be no part of another tensor: Inductor counts from where
+    memory begins.
     """
     _, rows, channels = row.shape
-    size, frame = (count, length * rows, channels), rows * channels
-    return row.as_strided(size, (step * frame, channels, 1), first * frame)
+    frame = rows * channels
+    return row.as_strided((count, length, channels), (step * frame, channels, 1), first * frame)
 
 
 class _Windows(torch.autograd.Function):
@@ -128,8 +146,8 @@ class _Windows(torch.autograd.Function):
         ctx.stride = stride
         slots = _Slots(x, blocks.shape[1], stride)
         mixed = _mix(slots.lay_out(x), by_scale)
-        gather = _gathering(blocks).flatten(1).to(x.dtype)
-        parts = slots.views(mixed)
+        gather = _aligned(_gathering(blocks).flatten(1).to(x.dtype))
+        parts = slots.views(mixed, gather.shape[1])
         h = torch.bmm(gather.expand(len(parts), -1, -1), parts)
         h = h.view(slots.bodies, slots.count, x.shape[2], -1)
         return h[:, : slots.windows]
@@ -148,11 +166,11 @@ class _Windows(torch.autograd.Function):
         grads = grad.reshape(slots.bodies, slots.windows, -1, out)
         behind, bodies = slots.count - slots.windows, -(-earlier // slots.count)
         grads = F.pad(grads, (0, 0, 0, 0, 0, behind, bodies, 0)).flatten(0, 1)
-        first = bodies * slots.count
-        grad_gather = _sum_of_products(grads[first:], slots.views(mixed))
-        count = slots.bodies * slots.count
-        parts = _overlapping(grads, count, earlier + 1, 1, first - earlier)
-        matrix = _scattering(gather, slots.stride, earlier)
+        grads = F.pad(grads, (0, 0, 0, 0, 0, slots.beyond))
+        first, count = bodies * slots.count, slots.bodies * slots.count
+        grad_gather = _sum_of_products(grads[first : first + count], slots.views(mixed))
+        matrix = _aligned(_scattering(gather, slots.stride, earlier))
+        parts = _overlapping(grads, count, matrix.shape[1], 1, first - earlier)
         grad_mixed = torch.bmm(matrix.expand(len(parts), -1, -1), parts)
         by_frame = grad_mixed.view(-1, by_scale.shape[1] * out)  # (frames * V, K * O)
         own = row[: len(parts) * slots.stride].flatten(0, 1)

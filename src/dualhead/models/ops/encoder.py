@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from dualhead.models.ops.norm import row_counts
 
 BACKEND = "inductor"
-OPTIONS = {
+OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
     "combo_kernels": True,
     "comprehensive_padding": False,
     "realize_acc_reads_threshold": 32,
@@ -74,8 +74,9 @@ def encode(network: Encoder, rows: Tensor, counts: Tensor | None) -> Features:
     """
     rows, counts = filled_up(rows, counts)
     _announce(network, rows)
-    with torch._functorch.config.patch(force_non_lazy_backward_lowering=True):  # it may fail, too
-        found: Features = _compiled(BACKEND)(network, rows, counts)
+    eager = torch._functorch.config.patch(force_non_lazy_backward_lowering=True)  # it may fail, too
+    with eager, torch._dynamo.config.patch(recompile_limit=SIZES):
+        found: Features = _compiled(BACKEND, network.training)(network, rows, counts)
     return found
 
 
@@ -100,26 +101,27 @@ def pooled(x: Tensor) -> Tensor:
 
 
 @functools.cache
-def _compiled(backend: str | Callable[..., object]) -> Callable[..., Features]:
-    run: Callable[..., Features] = torch.compile(  # type: ignore[call-overload]  # its stubs lack the limit
+def _compiled(backend: str | Callable[..., object], training: bool) -> Callable[..., Features]:
+    # at evaluation a few small kernels would have a large one, put together with them, cut into their small blocks
+    options = OPTIONS | {"combo_kernels": training}
+    run: Callable[..., Features] = torch.compile(
         _encode,
         fullgraph=True,
         dynamic=False,
         backend=backend,
-        options=OPTIONS if backend == "inductor" else None,
-        recompile_limit=SIZES,
+        options=options if backend == "inductor" else None,
     )
     return run
 
 
 def _announce(network: Encoder, rows: Tensor) -> None:
-    """Say that a graph is compiled, which takes a minute or two."""
-    key = (id(network), network.training, torch.is_grad_enabled(), rows.shape, rows.dtype)
+    """Say that a graph is compiled, which takes some minutes."""
+    key = (type(network), network.training, torch.is_grad_enabled(), rows.shape, rows.dtype)
     if key not in _seen and BACKEND == "inductor":
         what = "training" if network.training else "evaluation"
         print(
-            f"compiling the network for {what} with {len(rows)} bodies of {rows.shape[1]} frames: a minute or two, "
-            "kept for later runs",
+            f"compiling the network for {what} with {len(rows)} bodies of {rows.shape[1]} frames: "
+            "one to three minutes, kept for later runs",
             file=sys.stderr,
             flush=True,
         )

@@ -1,0 +1,47 @@
+"""Passes of a training, where nothing can be recorded: the same gradients, and one line."""
+
+import pytest
+import torch
+from torch import nn
+
+from dualhead.models import bodies, ops
+from dualhead.runs.replay import WARM_UPS, Passes
+
+
+def make_network():
+    torch.manual_seed(3)
+    return nn.Linear(3, 2).double()
+
+
+def test_passes_add_up_the_gradients_of_weighted_losses(capsys):
+    network, plain = make_network(), make_network()
+    passes = Passes(network, lambda x: {"loss": network(x).square().mean(), "other": x.sum()})
+    batches = torch.arange(24, dtype=torch.float64).view(2, 4, 3) / 7
+    for _ in range(WARM_UPS + 1):
+        network.zero_grad(set_to_none=False)
+        for weight, batch in zip((0.25, 0.75), batches, strict=True):
+            found = passes(weight, batch)
+    for weight, batch in zip((0.25, 0.75), batches, strict=True):
+        loss = plain(batch).square().mean()
+        (weight * loss).backward()
+    assert found == {"loss": pytest.approx(loss.item()), "other": float(batches[1].sum())}
+    for a, b in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "cannot be recorded" in said
+
+
+def test_known_bodies_are_filled_up_and_give_the_same_features():
+    class Squares(nn.Module):
+        def encode(self, x):
+            return (x.square(),)
+
+    present = torch.tensor([[True, False], [True, True], [True, False]])
+    x = torch.randn(3, 2, 4, 5, 3) * present[..., None, None, None]
+    known = bodies.filled_rows(present)
+    assert (8, 6.0) == (len(known.rows), float(known.counts.sum()))
+    with ops.use("cpu"):
+        expected = bodies.encode_bodies(Squares(), x, present)
+        with bodies.known_bodies(known):
+            found = bodies.encode_bodies(Squares(), x, torch.ones_like(present))
+    torch.testing.assert_close(found, expected)
