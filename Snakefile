@@ -1,7 +1,7 @@
 """The paper's tables from raw recordings: `snakemake --cores all reproduce_tables`.
 
 params.yaml, data/raw -> results/store -> results/runs, results/ensembles -> results/tables,
-results/figures -> reports/report.pdf. The same for another workspace, a folder with a params.yaml:
+results/figures -> reports/report.pdf, reports/explorer.html. The same for another workspace, a folder with a params.yaml:
 `snakemake --cores all --directory demo reproduce_tables`.
 """
 
@@ -27,10 +27,11 @@ localrules:
 
 
 rule reproduce_tables:
-    """All that params.yaml asks for, in one PDF."""
+    """All that params.yaml asks for, in one PDF, and the page of its recordings."""
     default_target: True
     input:
         "reports/report.pdf",
+        "reports/explorer.html",
         all_metrics(),
         raw_checks(),
 

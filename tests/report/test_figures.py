@@ -10,7 +10,7 @@ from dualhead.layout import LAYOUTS
 from dualhead.report.figures import FIGURES, available, draw, figure
 from dualhead.report.figures.classes import _gain, class_gains
 from dualhead.report.figures.inputs import Inputs, extremes
-from dualhead.report.figures.poses import project
+from dualhead.report.skeletons import stand
 from tests.builders import fake_results
 from tests.builders.fake_results import Fake, paper_params, synthetic_params
 
@@ -149,16 +149,16 @@ def test_a_standing_skeleton_is_drawn_upright_whatever_its_axes(up):
     layout = LAYOUTS["ntu25"]
     joints = np.zeros((3, 2, layout.num_joints, 1), np.float32)
     joints[up, :, layout.rotate_z[1]] = 1  # the spine is above the hip
-    joints[0, :, layout.rotate_x[1]] = 0.4  # the right shoulder is at the right
-    across, height = project(joints, layout)
+    joints[0, :, layout.rotate_x[1]] = 0.4  # whoever faces the viewer has it at the left
+    across, height, _ = stand(joints, layout)
     assert height[0, layout.rotate_z[1], 0] == 1
-    assert across[0, layout.rotate_x[1], 0] == pytest.approx(0.4)
+    assert across[0, layout.rotate_x[1], 0] == pytest.approx(-0.4)
 
 
 def test_an_image_is_turned_upright():
     joints = np.zeros((3, 1, 18, 1), np.float32)
     joints[1, 0, 10] = 0.5  # an ankle, further down in the image
-    assert project(joints, LAYOUTS["openpose18"])[1][0, 10, 0] == -0.5
+    assert stand(joints, LAYOUTS["openpose18"])[1][0, 10, 0] == -0.5
 
 
 def test_the_figure_of_selections_shows_held_out_subjects_where_there_are_some(synthetic, tmp_path):

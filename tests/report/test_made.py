@@ -52,16 +52,23 @@ def test_only_what_a_product_reads_changes_its_ingredients(grid: dict, results: 
     before = all_of()
     small = next(results.glob("runs/*/small/*/*"))
     (small / "metrics.json").write_text("another")
-    assert changed() == {"table ablation", "summary ", "figure curves", "report "}
+    shared = {"summary ", "figure curves", "report "}
+    assert changed() == {"table ablation", "explorer ", *shared}
     before = all_of()
     (small / "history.csv").write_text("another")
-    assert changed() == {"summary ", "figure curves", "report "}
+    assert changed() == shared
     before = all_of()
     grid["tables"]["streams"]["title"] = "Another"
     assert changed() == {"table streams", "report "}
     before = all_of()
     grid["hardware"]["device"] = "cpu"
     assert changed() == set()
+
+
+def test_the_page_of_recordings_is_code_of_the_report() -> None:
+    package = Path(made.__file__).parents[1]
+    names = {path.name for part in made.CODE for path in made._sources(package / part)}
+    assert {"page.js", "page.css", "page.html", "poses.py", "metrics.py", "scores.py"} <= names
 
 
 def test_a_record_holds_for_these_products_and_ingredients_only(tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ def test_a_runs_folder_is_shown_with_the_fusion_that_counts(runs, fake):
     [
         (["{run}", "{trained}/sit.npy"], "expected folders of runs alone"),
         (["{trained}/joint.pt"], "expected a store or recordings"),
-        (["{trained}/store.h5", "--window", "8"], "expected one store alone"),
+        (["{trained}/store.h5", "--window", "8"], "--window cuts raw recordings"),
         (["{trained}/store.h5", "{trained}/sit.npy"], "expected one store alone"),
         (["{trained}/store.h5", "--name", "nobody"], "--name nobody: expected one of 24"),
         (["{trained}/store.h5", "--stride", "8"], "--stride: expected --window"),

@@ -53,21 +53,31 @@ def remove(pattern: str) -> Callable[[Workspace], None]:
 
 
 ONE_TABLE = {"table": 1, "report": 1}
-ALL = {"table": 2, "summary": 1, "figure": 9, "report": 1}
+ALL = {"table": 2, "summary": 1, "figure": 9, "report": 1, "explorer": 1}
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         (lambda it: it.edit("rows: [", "title: Anew., rows: ["), ONE_TABLE),
-        (replace_metrics, {"table": 1, "summary": 1, "figure": 9, "report": 1}),
+        (replace_metrics, ALL | {"table": 1}),
         (edit("reports/published.yaml"), {"table": 2, "report": 1}),
         (edit("reports/report.typ"), {"report": 1}),
         (edit("results/tables/ablation.csv"), {"table": 1}),
         (edit("results/figures/curves.svg"), {"figure": 1}),
+        (edit("reports/explorer.html"), {"explorer": 1}),
         (remove("results/made/*/*.json"), ALL),
     ],
-    ids=["title", "metrics", "published", "template", "damaged table", "damaged figure", "records"],
+    ids=[
+        "title",
+        "metrics",
+        "published",
+        "template",
+        "damaged table",
+        "damaged figure",
+        "page",
+        "records",
+    ],
 )
 def test_what_is_stale_is_made_again_though_it_is_dated_ahead(
     finished: Workspace, change: Callable[[Workspace], None], expected: dict[str, int]

@@ -20,7 +20,7 @@ from dualhead.workspace import grids
 from tests.builders.workspaces import Workspace, make_workspace
 
 pytestmark = pytest.mark.workflow
-REPORT_LAYER = {"table", "summary", "figure", "report"}
+REPORT_LAYER = {"table", "summary", "figure", "report", "explorer"}
 RUN_LAYER = {"synthesize", "prepare", "configure", "train", "evaluate", "ensemble"}
 
 

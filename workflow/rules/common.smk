@@ -41,7 +41,13 @@ REPORT_FILES = [
     ROOT / "reports/references.bib",
     ROOT / "docs/deviations.md",
 ]
-READ_FILES = {"table": REPORT_FILES[:1], "summary": [], "figure": [], "report": REPORT_FILES}
+READ_FILES = {
+    "table": REPORT_FILES[:1],
+    "summary": [],
+    "figure": [],
+    "report": REPORT_FILES,
+    "explorer": [],
+}
 """What a product is made from beside the results."""
 
 shell.prefix(f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")  # `dualhead`'s
@@ -140,6 +146,7 @@ def products_of(kind, name=""):
         "summary": ["results/tables/summary.json", "results/tables/curves.csv"],
         "figure": [f"results/figures/{name}.{suffix}" for suffix in ("pdf", "svg")],
         "report": ["reports/report.pdf"],
+        "explorer": ["reports/explorer.html"],
     }
     return made_here[kind], f"results/made/{kind}/{name or 'all'}.json"
 
@@ -182,6 +189,11 @@ def report_inputs(wildcards):
     return made_from("report", "", [*tables, *figures, "results/tables/summary.json"])
 
 
+def explorer_inputs(wildcards):
+    """Return the metrics of all runs and ensembles."""
+    return made_from("explorer", "", all_metrics())
+
+
 def all_metrics():
     """Return the metrics of every run and ensemble."""
     runs = expand("results/runs/{run}/metrics.json", run=GRID["runs"])
@@ -219,6 +231,7 @@ def where_things_are():
     name = "{table}/{stream}/{benchmark}".format(**GRID["cells"][0])
     return [
         ("The report:", here / "reports/report.pdf"),
+        ("To look at:", here / "reports/explorer.html"),
         ("Tables:", f"{here / 'results/tables'} (.md and .tex to paste, .csv)"),
         ("Figures:", f"{here / 'results/figures'} (.pdf, .svg)"),
         ("One number:", f"dualhead explain {name}"),

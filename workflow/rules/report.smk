@@ -1,7 +1,7 @@
 """Runs to tables, figures and the PDF, at plain names; they cost seconds.
 
 the run's grid, results/runs, results/ensembles -> results/tables, results/figures
--> reports/report.pdf; `snakemake --report reports/report.html` gathers them with the PDF's captions
+-> reports/report.pdf, reports/explorer.html; `snakemake --report reports/report.html` gathers them with the PDF's captions
 
 results/made holds a record of each: digests of all that it was made from. It is made again when
 the record says anything else than what is there now, whatever the timestamps say.
@@ -143,5 +143,37 @@ rule report:
         " --bibliography {params.bibliography:q}"
         " --deviations {params.deviations:q}"
         " --output {output.pdf:q}"
+        " --record {output.record:q}"
+        " > {log:q} 2>&1"
+
+
+rule explorer:
+    """Write the page of recordings, scores and attention: the networks that the figures compare."""
+    input:
+        metrics=explorer_inputs,
+        store=ancient(figure_store()),
+    output:
+        page=report(
+            "reports/explorer.html",
+            caption="../report/explorer.rst",
+            category="Report",
+            labels={"document": "recordings, scores and attention"},
+        ),
+        record="results/made/explorer/all.json",
+    log:
+        "results/logs/explorer.log",
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        grid=GRID_FILE,
+    message:
+        "Write {output.page}"
+    shell:
+        "dualhead explorer"
+        " --grid {params.grid:q}"
+        " --results results"
+        " --stores results/store"
+        " --output {output.page:q}"
         " --record {output.record:q}"
         " > {log:q} 2>&1"

@@ -68,6 +68,8 @@ EXTRAS: Final = {
     **dict.fromkeys(("snakemake_executor_plugin_slurm", "statsmodels", "typst"), "workflow"),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript", "safetensors"), "export"),
     "tensorboard": "tensorboard",
+    "imageio_ffmpeg": "video",
+    **dict.fromkeys(("fastapi", "uvicorn"), "serve"),
 }
 """Packages that are there only where somebody asked for them: module -> extra of pyproject.toml."""
 NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")

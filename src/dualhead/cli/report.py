@@ -170,6 +170,29 @@ def _report(options: argparse.Namespace) -> None:
     _write_record(options, grid, [options.output], list(files.values()))
 
 
+EXPLORED = 24
+"""Recordings whose skeletons a workspace's page holds."""
+
+
+def _explorer_options(command: argparse.ArgumentParser) -> None:
+    _product_options(command)
+    _add_stores(command)
+    command.add_argument("--title", help="of the workspace (default: the folder's name)")
+    add_path(command, "output", "explorer.html to write")
+
+
+def _explorer(options: argparse.Namespace) -> None:
+    from dualhead.report.viewer import write_page
+    from dualhead.report.viewer.of_results import page_of_workspace
+
+    grid, results = _grid(options), options.results
+    stores = options.stores or results / "store"
+    title = options.title or Path.cwd().name
+    page = page_of_workspace(grid, results, stores, title=title, count=EXPLORED)
+    write_page(page, options.output)
+    _write_record(options, grid, [options.output])
+
+
 def _explain_options(command: argparse.ArgumentParser) -> None:
     text = (
         "table, benchmark, variant and stream, as far as needed; or a run's or ensemble's address"
@@ -219,6 +242,12 @@ COMMANDS: dict[str, Command] = {
         "set tables, figures and provenance as one PDF",
         "dualhead report --output report.pdf   # of tables and figures that a run of the workflow has made",
         _report_options,
+    ),
+    "explorer": Command(
+        _explorer,
+        "write the page of a workspace's recordings, scores and attention, to click through",
+        "dualhead explorer --output explorer.html   # of runs that the workflow has made",
+        _explorer_options,
     ),
     "explain": Command(
         _explain,

@@ -12,6 +12,8 @@ from dualhead.cli.runs import CHECKPOINT_ENDINGS
 if TYPE_CHECKING:
     from dualhead.report.viewer.content import Page
 
+RATE = 30
+"""Frames a second of a film of recordings that do not say theirs."""
 SHOWN = 20
 """Recordings whose skeletons a page holds, unless told otherwise: about half a megabyte."""
 
@@ -101,6 +103,29 @@ def _page_of_recordings(
     )
 
 
+def _draw_options(command: argparse.ArgumentParser) -> None:
+    text = "a store, or recordings in any form known here"
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=text)
+    command.add_argument("--name", default="", help="which recording, where there are several")
+    add_path(command, "output", "a strip of poses (.png, .svg, .pdf) or a film (.gif, .mp4)")
+    text = "turn the skeletons around once during a film, or so many times"
+    command.add_argument(
+        "--turn", type=COUNT, nargs="?", const=1, default=0, metavar="TIMES", help=text
+    )
+    add_recordings(command, splits=False)
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from dualhead.report.drawing import Drawn, draw_recording
+    from dualhead.report.viewer.of_networks import recording_of
+
+    said = recordings_of(options)
+    shown, action, layout = recording_of(options.paths, options.name, said)
+    title = f"{action} ({shown.name})" if action else shown.name
+    fps = float(said.get("to_fps") or said.get("fps") or RATE)
+    draw_recording(Drawn(title, shown.joints, layout), options.output, fps=fps, turns=options.turn)
+
+
 def _listed(sources: list[Path]) -> str:
     """Return `walk.json`, or `walk.json and 2 more`."""
     more = f" and {len(sources) - 1} more" if sources[1:] else ""
@@ -113,5 +138,11 @@ COMMANDS: dict[str, Command] = {
         "write recordings, scores and attention as one HTML page that turns skeletons, offline",
         "dualhead view joint.pt walk.json --window 60 --output walk.html",
         _view_options,
+    ),
+    "draw": Command(
+        _draw,
+        "draw a recording as a strip of poses, or as a film of its skeletons",
+        "dualhead draw walk.json --output walk.gif",
+        _draw_options,
     ),
 }

@@ -21,12 +21,17 @@ READS = {
     "summary": ("metrics.json", "history.csv"),
     "figure": ("metrics.json", "history.csv", "classes.csv"),
     "report": ("metrics.json", "history.csv", "classes.csv"),
+    "explorer": ("metrics.json",),
 }
 """Kind of product -> the small files of a result that stand for it; metrics.json vouches for the scores."""
-PLACES = {"table": "tables", "summary": "tables", "figure": "figures", "report": "../reports"}
+PLACES = {
+    **{"table": "tables", "summary": "tables", "figure": "figures"},
+    **dict.fromkeys(("report", "explorer"), "../reports"),
+}
 """Kind of product -> where it lies, from the results."""
 CODE = ("report", "runs/metrics.py", "runs/scores.py")
 """What of the package decides how a product looks."""
+SOURCES = (".py", ".html", ".css", ".js")
 KEPT = ("protocol", "recipe", "seeds", "figures", "datasets", "benchmarks")
 
 
@@ -107,7 +112,10 @@ def _code() -> str:
 
 
 def _sources(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    """Return the files of a part of the package: its Python, and the parts of the page of recordings."""
+    if not path.is_dir():
+        return [path]
+    return sorted(it for it in path.rglob("*") if it.suffix in SOURCES)
 
 
 def write_record(path: Path, made_from: Settings, products: Iterable[Path]) -> None:

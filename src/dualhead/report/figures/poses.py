@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from dualhead.data.store import Store
 from dualhead.layout import SkeletonLayout
 from dualhead.report.figures.style import GRAY, INK, SMALL
-from dualhead.report.skeletons import visible
+from dualhead.report.skeletons import stand, visible
 from dualhead.settings.params import Settings
 
 POSES = (4, 10)  # fewest and most that are drawn of each recording, evenly over its frames
@@ -76,7 +76,7 @@ def draw_poses(
     """
     joints, frames = seen.joints, seen.joints.shape[1]
     shown = visible(joints, layout)  # (T, V, M)
-    across, up = project(joints, layout)
+    across, up, _ = stand(joints, layout)
     across = across - across[:, layout.center, :1][:, None]
     left, right = _extent(across[shown])
     bottom, top = _extent(up[shown])
@@ -106,34 +106,6 @@ def draw_poses(
 def _extent(values: Points) -> tuple[float, float]:
     """Return the least and the greatest value; a recording without any has none."""
     return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-
-
-def project(joints: Points, layout: SkeletonLayout) -> tuple[Points, Points]:
-    """Return how far right and how far up each joint is drawn.
-
-    Up is the axis along which the spine lies, right the one along which the shoulders do; an
-    image's y points down.
-
-    Args:
-        joints: (C, T, V, M).
-        layout: the skeleton's layout.
-
-    Returns:
-        Two arrays (T, V, M).
-    """
-    if layout.rotate_z is None or layout.rotate_x is None:
-        return joints[0], -joints[1]
-    up, up_sign = _main_axis(joints, layout.rotate_z)
-    across, across_sign = _main_axis(np.delete(joints, up, axis=0), layout.rotate_x)
-    rest = [axis for axis in range(3) if axis != up]
-    return across_sign * joints[rest[across]], up_sign * joints[up]
-
-
-def _main_axis(joints: Points, bone: tuple[int, int]) -> tuple[int, float]:
-    """Return the axis along which a bone lies most in the first frame, and its direction."""
-    vector = joints[:, 0, bone[1], 0] - joints[:, 0, bone[0], 0]
-    axis = int(np.abs(vector).argmax())
-    return axis, 1.0 if vector[axis] >= 0 else -1.0
 
 
 def _draw_pose(

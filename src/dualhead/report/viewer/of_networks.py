@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,23 +13,25 @@ from dualhead.data.datasets import configured
 from dualhead.data.datasets.skeletons import SKELETONS, read_class_names
 from dualhead.data.store import Store
 from dualhead.hdf5 import is_hdf5
+from dualhead.layout import SkeletonLayout
 from dualhead.report.titles import stream_title, variant_title
 from dualhead.report.viewer.content import (
     Network,
     Page,
+    Recording,
     Seen,
     Windows,
     by_rounds,
     stored_recording,
 )
-from dualhead.runs.observe import observe
-from dualhead.runs.partition import check_network
-from dualhead.runs.predict import Ensemble, load_ensemble
 from dualhead.runs.recordings import Piece, Source, prepared_store, source_for
 from dualhead.runs.recordings import Windows as Cut
 from dualhead.runs.scores import attention_to
 from dualhead.settings import checks
 from dualhead.settings.params import Settings
+
+if TYPE_CHECKING:  # torch comes with them, which skeletons alone do not need
+    from dualhead.runs.predict import Ensemble
 
 WHOLE = Cut(0, 1)
 
@@ -65,15 +67,12 @@ def page_of_recordings(
     Raises:
         ValueError: for recordings that cannot be read, or not by these networks.
     """
-    stores = [path for path in sources if path.is_file() and is_hdf5(path)]
-    if stores and (len(sources) > 1 or wanted.windows.length):
-        found = "--window" if len(sources) == 1 else f"{len(sources)} sources"
+    if wanted.windows.length and _is_store(sources):
         raise ValueError(
-            f"{stores[0]}: expected one store alone, whose recordings are shown whole; found {found}. "
-            "Give raw recordings, or leave that out"
+            f"{sources[0]}: its recordings are prepared whole; --window cuts raw recordings, so give those"
         )
-    ensemble = load_ensemble(checkpoints, device) if checkpoints else None
-    with _opened(sources, stores, ensemble, recordings) as (store, pieces, source):
+    ensemble = _ensemble(checkpoints, device) if checkpoints else None
+    with _opened(sources, ensemble, recordings) as (store, pieces, source):
         chosen = _chosen(store, pieces, wanted)
         own = [pieces[i] for i in chosen]
         seen = _seen(ensemble, store, chosen, own)
@@ -96,6 +95,60 @@ def page_of_recordings(
         )
 
 
+def _ensemble(checkpoints: Sequence[Path], device: str) -> Ensemble:
+    from dualhead.runs.predict import load_ensemble
+
+    return load_ensemble(checkpoints, device)
+
+
+def _check_networks(ensemble: Ensemble, store: Store) -> None:
+    from dualhead.runs.partition import check_network
+
+    for network in ensemble.networks:
+        check_network(network.content, store, network.path)
+
+
+def recording_of(
+    sources: Sequence[Path], name: str, recordings: Settings
+) -> tuple[Recording, str, SkeletonLayout]:
+    """Return one recording, its class where that is known, and its layout.
+
+    Args:
+        sources: one store, or raw recordings.
+        name: the recording's; empty: the only one there is.
+        recordings: what is said of raw recordings.
+
+    Raises:
+        ValueError: if there is none of that name, or several and no name.
+    """
+    with _opened(sources, None, recordings) as (store, pieces, _):
+        if not name and len(pieces) > 1:
+            raise ValueError(
+                f"{sources[0]}: {len(pieces)} recordings, such as {pieces[0].name}; say which one "
+                "with --name"
+            )
+        (place,) = _chosen(store, pieces, Wanted([name] if name else (), 1))
+        piece = pieces[place]
+        action = store.class_names[piece.label] if piece.label >= 0 else ""
+        shown = stored_recording(store, place)._replace(name=piece.name)
+        return shown, action, store.layout
+
+
+def _is_store(sources: Sequence[Path]) -> bool:
+    """Return whether the source is a store.
+
+    Raises:
+        ValueError: for a store beside other sources.
+    """
+    stores = [path for path in sources if path.is_file() and is_hdf5(path)]
+    if stores and len(sources) > 1:
+        raise ValueError(
+            f"{stores[0]}: expected one store alone, found {len(sources)} sources; give one, or raw "
+            "recordings"
+        )
+    return bool(stores)
+
+
 def _facts(
     sources: Sequence[Path], checkpoints: Sequence[Path], count: int, shown: int
 ) -> list[tuple[str, str]]:
@@ -111,10 +164,7 @@ Opened = tuple[Store, list[Piece], Callable[[Cut], Source]]
 
 @contextmanager
 def _opened(
-    sources: Sequence[Path],
-    stores: Sequence[Path],
-    ensemble: Ensemble | None,
-    recordings: Settings,
+    sources: Sequence[Path], ensemble: Ensemble | None, recordings: Settings
 ) -> Iterator[Opened]:
     """Yield the recordings as a store, what they are, and how they are prepared when they are cut."""
 
@@ -125,10 +175,10 @@ def _opened(
         settings = checks.defaults()["prepare"] | dict(dataset.prepare)
         return source_for(dataset.skeleton(), settings, recordings, windows)
 
-    if stores:
-        with Store(stores[0]) as store:
-            for network in ensemble.networks if ensemble else ():
-                check_network(network.content, store, network.path)
+    if _is_store(sources):
+        with Store(sources[0]) as store:
+            if ensemble:
+                _check_networks(ensemble, store)
             known = not ensemble or len(store.class_names) == ensemble.num_classes
             labels = store.labels.tolist() if known else [-1] * len(store)
             lasts = (store.num_frames - 1).tolist()
@@ -167,6 +217,8 @@ def _seen(
     """Return what each network makes of each recording whole."""
     if ensemble is None:
         return [[] for _ in chosen]
+    from dualhead.runs.observe import observe
+
     observed = observe(ensemble, store, np.array(chosen), pieces, attention=True)
     return [
         [
@@ -188,6 +240,8 @@ def _with_windows(
     pieces: Sequence[Piece],
 ) -> list[list[Seen]]:
     """Return the same with each network's scores of each window."""
+    from dualhead.runs.observe import observe
+
     wanted = {piece.name for piece in pieces}
     with prepared_store(sources, source, ensemble.class_names) as (store, cuts):
         places = [i for i, cut in enumerate(cuts) if cut.name in wanted]

@@ -386,7 +386,7 @@
   function bars() {
     const two = shown.seen.some((one) => "coarse" in one.heads);
     const found = chosenClasses().map((k) => el("div", { className: "bar-class" },
-      el("h3", {}, className(k), k === state.sample.label ? el("span", { className: "tag" }, "true class") : null),
+      el("h3", {}, className(k), k === state.sample.label ? el("span", { className: "tag" }, " true class") : null),
       ...shown.seen.map((one, index) => bar(one, index, k))));
     const key = el("p", { className: "bar-key" }, ...networks.map((one, index) => {
       const mark = swatch(networkColor(index));
