@@ -15,7 +15,7 @@ from dualhead.settings.params import read_yaml
 from dualhead.settings.reading import Located
 from dualhead.settings.schema import Place
 
-FILES = ("params.yaml", "demo/params.yaml", "tests/params.yaml")
+FILES = ("params.yaml", "demo/params.yaml", "tests/params.yaml", "examples/utd_mhad/params.yaml")
 FILES += tuple(
     f"examples/nw_ucla/params{kind}.yaml" for kind in ("", ".gpu", ".precision", ".short")
 )

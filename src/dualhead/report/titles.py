@@ -54,6 +54,7 @@ DATASETS: Final[Mapping[str, str]] = {
     "ntu120": "NTU RGB+D 120",
     "kinetics": "Kinetics-Skeleton",
     "nw_ucla": "NW-UCLA",
+    "utd_mhad": "UTD-MHAD",
     "synthetic": "Synthetic",
 }
 SPLITS: Final[Mapping[str, str]] = {"xsub": "X-sub", "xview": "X-view", "xset": "X-set"}

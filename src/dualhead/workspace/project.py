@@ -20,6 +20,7 @@ EXAMPLES = {
     "paper": Path(),
     "demo": Path("demo"),
     "nw_ucla": Path("examples/nw_ucla"),
+    "utd_mhad": Path("examples/utd_mhad"),
     "own": Path("examples/own"),
 }
 """Name of each workspace that a new one may begin as -> its folder in the project."""

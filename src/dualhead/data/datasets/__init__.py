@@ -11,6 +11,7 @@ from dualhead.data.datasets.ntu import NTU60, NTU120
 from dualhead.data.datasets.nw_ucla import NW_UCLA
 from dualhead.data.datasets.skeletons import SKELETONS
 from dualhead.data.datasets.synthetic import SYNTHETIC
+from dualhead.data.datasets.utd_mhad import UTD_MHAD
 from dualhead.settings.params import Settings
 
 DATASETS: Mapping[str, Dataset] = {
@@ -20,6 +21,7 @@ DATASETS: Mapping[str, Dataset] = {
         NTU120,
         KINETICS,
         NW_UCLA,
+        UTD_MHAD,
         SYNTHETIC,
         SKELETONS,
     )
