@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -216,21 +217,30 @@ def _with_copies(records: list[Record], classes: int, copied: int) -> list[Recor
     return records
 
 
-def _walk(layout: SkeletonLayout, frames: int, label: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a stick figure whose arms move with the class; (T, V, C)."""
+@lru_cache
+def _stance(layout: SkeletonLayout) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a stick figure's joints stand, (V, C), and which of them move, (V,)."""
     pose = {"head": (0, 1.0), "neck": (0, 0.8), "nose": (0, 0.95), "hip": (0, 0)}
     pose |= {"base": (0, 0.0), "mid": (0, 0.3), "shoulder": (0, 0.75), "spine": (0, 0.3)}
     limbs = {"shoulder": (0.2, 0.75), "elbow": (0.35, 0.5), "wrist": (0.4, 0.25), "hip": (0.1, 0)}
     limbs |= {"hand": (0.42, 0.18), "tip": (0.43, 0.1), "thumb": (0.4, 0.12), "knee": (0.12, -0.4)}
     limbs |= {"ankle": (0.13, -0.8), "foot": (0.15, -0.85), "eye": (0.04, 1.0), "ear": (0.08, 0.95)}
-    points = np.zeros((frames, layout.num_joints, 3), np.float32)
-    time = np.arange(frames) / 10
-    for number, joint in enumerate(layout.joints):
+    points = []
+    for joint in layout.joints:
         side = -1 if joint.startswith("left") else 1 if joint.startswith("right") else 0
         known = limbs if side else pose
         x, z = next(place for key, place in known.items() if key in joint)
-        swing = 0.4 * np.sin(time * (1 + label)) if joint.split("_")[-1] in ("wrist", "hand") else 0
-        points[:, number] = np.stack(np.broadcast_arrays(side * x, 0.05 * side, z + swing), -1)
+        points.append((side * x, 0.05 * side, z))
+    moving = [joint.split("_")[-1] in ("wrist", "hand") for joint in layout.joints]
+    return np.array(points), np.array(moving)
+
+
+def _walk(layout: SkeletonLayout, frames: int, label: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a stick figure whose arms move with the class; (T, V, C)."""
+    stance, moving = _stance(layout)
+    points = np.broadcast_to(stance, (frames, *stance.shape)).astype(np.float32)
+    swing = 0.4 * np.sin(np.arange(frames) / 10 * (1 + label))
+    points[..., 2] += np.outer(swing, moving)
     if layout.name == "openpose18":
         points = points[..., [0, 2, 1]] * np.array([0.3, -0.3, 0], np.float32)
         points[..., 2] = 0.9

@@ -1,6 +1,8 @@
 import json
 import re
+import shutil
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -28,6 +30,23 @@ DEVIATIONS = """# Deviations
 PAPER, FOOT = 842, 60  # points: A4's height, and what its page number takes
 
 
+def sources(fake: Fake, root, folder) -> dict:
+    """Return what a report is made from, with the tables, figures and deviations of a folder."""
+    return {
+        "results": fake.results,
+        "stores": fake.stores,
+        "tables": folder,
+        "figures": folder,
+        "template": root / "reports" / "report.typ",
+        "published": root / "reports" / "published.yaml",
+        "bibliography": root / "reports" / "references.bib",
+        "deviations": folder / "deviations.md",
+        "output": folder / "report.pdf",
+        "title": "a fake workspace",
+        "date": date(2026, 11, 26),
+    }
+
+
 def report(fake: Fake, root, folder, figures=("curves",), deviations=DEVIATIONS):
     """Write tables, figures and the report of a workspace; return the PDF's path."""
     published = root / "reports" / "published.yaml"
@@ -39,23 +58,11 @@ def report(fake: Fake, root, folder, figures=("curves",), deviations=DEVIATIONS)
         paths = folder / f"{name}.pdf", folder / f"{name}.svg"
         draw(name, fake.grid, fake.results, fake.stores, pdf=paths[0], svg=paths[1])
     (folder / "deviations.md").write_text(deviations)
-    build_report(
-        fake.grid,
-        results=fake.results,
-        stores=fake.stores,
-        tables=folder,
-        figures=folder,
-        template=root / "reports" / "report.typ",
-        published=published,
-        bibliography=root / "reports" / "references.bib",
-        deviations=folder / "deviations.md",
-        output=folder / "report.pdf",
-        title="a fake workspace",
-        date=date(2026, 11, 26),
-    )
+    build_report(fake.grid, **sources(fake, root, folder))
     return folder / "report.pdf"
 
 
+@lru_cache
 def texts(pdf) -> list[str]:
     """Return the words of each page, single-spaced."""
     return [" ".join(page.extract_text().split()) for page in PdfReader(pdf).pages]
@@ -91,21 +98,22 @@ def test_the_report_has_bookmarks_and_no_missing_character(pdf):
     assert "\N{REPLACEMENT CHARACTER}" not in "".join(texts(pdf))
 
 
-def pieces(pdf):
-    """Yield page, size in points and height above the page's foot of each piece of text."""
+@lru_cache
+def pieces(pdf) -> list[tuple[int, float, float, str]]:
+    """Return page, size in points and height above the page's foot of each piece of text."""
+    found = []
     for number, page in enumerate(PdfReader(pdf).pages):
-        found = []
 
-        def visit(text, matrix, text_matrix, font, size, found=found):
+        def visit(text, matrix, text_matrix, font, size, number=number):
             if text.strip():
                 scale = np.prod(
                     [abs(a * d - b * c) ** 0.5 for a, b, c, d, *_ in (text_matrix, matrix)]
                 )
                 height = text_matrix[5] * matrix[3] + matrix[5]
-                found.append((scale * size, height, text.strip()))
+                found.append((number, scale * size, height, text.strip()))
 
         page.extract_text(visitor_text=visit)
-        yield from ((number, *piece) for piece in found)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -191,21 +199,19 @@ def test_the_papers_report_has_all_tables_whatever_was_run(root, tmp_path):
     assert "not run" in first
 
 
-def test_a_partial_dataset_is_said_on_the_first_page(root, tmp_path):
-    settings = synthetic_params()
-    settings["datasets"]["synthetic"]["partial"] = True
-    fake = fake_results.build(tmp_path, settings)
-    assert "A dataset is partial." in texts(report(fake, root, tmp_path, figures=()))[0]
-
-
 def test_the_data_page_counts_people_cameras_and_copies(pdf):
     everything = " ".join(texts(pdf))
     assert "3 cameras, 1 replication, 2 setups, 3 subjects" in everything
     assert "Same content twice none" in everything
 
 
-def test_a_test_sample_with_the_content_of_a_training_one_is_on_the_first_page(root, tmp_path):
-    fake = fake_results.build(tmp_path, synthetic_params())
+@pytest.fixture(scope="module")
+def doubtful(root, tmp_path_factory):
+    """Return the pages of a partial dataset's report, with held-out subjects and a copied sample, and its words."""
+    folder = tmp_path_factory.mktemp("doubtful")
+    settings = fake_results.held_out_params()
+    settings["datasets"]["synthetic"]["partial"] = True
+    fake = fake_results.build(folder, settings)
     (path,) = fake.stores.glob("*.h5")
     with Store(path) as store:
         places = [int(part[0]) for part in store.split("xsub")]
@@ -216,15 +222,33 @@ def test_a_test_sample_with_the_content_of_a_training_one_is_on_the_first_page(r
         rows = file["joints"][starts[0] : starts[0] + length]
         file["joints"][starts[1] : starts[1] + length] = rows
         file["body/length"][sorted(places)] = length
-    first = texts(report(fake, root, tmp_path, figures=()))[0]
+    return texts(report(fake, root, folder, figures=("selection",))), f"{test} = {train}"
+
+
+def test_a_partial_dataset_is_said_on_the_first_page(doubtful):
+    assert "A dataset is partial." in doubtful[0][0]
+
+
+def test_a_test_sample_with_the_content_of_a_training_one_is_on_the_first_page(doubtful):
+    (first, *_), pair = doubtful
     assert "Test samples are in training" in first
-    assert f"1 of 120 test samples have the content of a training one: {test} = {train}" in first
+    assert f"1 of 120 test samples have the content of a training one: {pair}" in first
+
+
+def test_three_ways_to_choose_an_epoch_and_fitted_weights_are_reported(doubtful):
+    pages, _ = doubtful
+    text = " ".join(pages)
+    assert "Best on validation" in pages[0]
+    assert "How the epoch and the weights are chosen" in text
+    assert "2s fitted DualHead-Net, subjects held out" in text
+    assert "fitted on held-out subjects" in text
 
 
 @pytest.mark.parametrize("planted", ["settings", "splits"])
-def test_a_store_of_other_settings_or_with_a_leak_makes_no_report(root, tmp_path, planted):
-    fake = fake_results.build(tmp_path, synthetic_params())
-    (path,) = fake.stores.glob("*.h5")
+def test_a_store_of_other_settings_or_with_a_leak_makes_no_report(
+    pdf, synthetic, root, tmp_path, planted
+):
+    (path,) = shutil.copytree(synthetic.stores, tmp_path / "store").glob("*.h5")
     with edited_store(path) as file:
         if planted == "settings":
             settings = json.loads(file.attrs["settings"]) | {"normalize": "none"}
@@ -235,47 +259,21 @@ def test_a_store_of_other_settings_or_with_a_leak_makes_no_report(root, tmp_path
             part[np.flatnonzero(part == 0)[0]] = 1
             file["splits/xset"][:] = part
             expected = rf"{path.name}: split xset: expected no setup in both training and test"
+    changes = {"stores": path.parent, "output": tmp_path / "report.pdf"}
     with pytest.raises(ValueError, match=expected):
-        report(fake, root, tmp_path, figures=())
+        build_report(synthetic.grid, **sources(synthetic, root, pdf.parent) | changes)
 
 
 def test_a_missing_table_is_named(synthetic, root, tmp_path):
     with pytest.raises(ValueError, match=r"no comparison\.csv"):
-        build_report(
-            synthetic.grid,
-            results=synthetic.results,
-            stores=synthetic.stores,
-            tables=tmp_path,
-            figures=tmp_path,
-            template=root / "reports" / "report.typ",
-            published=root / "reports" / "published.yaml",
-            bibliography=root / "reports" / "references.bib",
-            deviations=None,
-            output=tmp_path / "report.pdf",
-            title="nothing",
-            date=date(2026, 11, 26),
-        )
+        build_report(synthetic.grid, **sources(synthetic, root, tmp_path) | {"deviations": None})
 
 
-def test_a_wrong_template_is_named_and_leaves_no_file(synthetic, root, tmp_path):
-    report(synthetic, root, tmp_path, figures=())
-    (tmp_path / "report.pdf").unlink()
+def test_a_wrong_template_is_named_and_leaves_no_file(pdf, synthetic, root, tmp_path):
     (tmp_path / "wrong.typ").write_text("#unknown-function()")
+    changes = {"template": tmp_path / "wrong.typ", "output": tmp_path / "report.pdf"}
     with pytest.raises(ValueError, match=r"wrong\.typ: Typst cannot set it"):
-        build_report(
-            synthetic.grid,
-            results=synthetic.results,
-            stores=synthetic.stores,
-            tables=tmp_path,
-            figures=tmp_path,
-            template=tmp_path / "wrong.typ",
-            published=root / "reports" / "published.yaml",
-            bibliography=root / "reports" / "references.bib",
-            deviations=None,
-            output=tmp_path / "report.pdf",
-            title="wrong",
-            date=date(2026, 11, 26),
-        )
+        build_report(synthetic.grid, **sources(synthetic, root, pdf.parent) | changes)
     assert not list(tmp_path.glob("*report.pdf*"))
 
 
@@ -306,13 +304,3 @@ def test_markdown_tables_drop_their_rule():
         ["a", "b"],
         ["1", "x | y"],
     ]
-
-
-def test_three_ways_to_choose_an_epoch_and_fitted_weights_are_reported(root, tmp_path):
-    fake = fake_results.build(tmp_path / "fake", fake_results.held_out_params())
-    pages = texts(report(fake, root, tmp_path, figures=("selection",)))
-    text = " ".join(pages)
-    assert "Best on validation" in pages[0]
-    assert "How the epoch and the weights are chosen" in text
-    assert "2s fitted DualHead-Net, subjects held out" in text
-    assert "fitted on held-out subjects" in text

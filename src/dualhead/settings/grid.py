@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from dualhead.settings.defaults import OVERRIDABLE
-from dualhead.settings.params import MODALITY_NAMES, Settings, address, merge, merge_deep
+from dualhead.settings.params import MODALITY_NAMES, Settings, address, merge_deep
 
 
 def resolve(params: Settings) -> Settings:
@@ -89,8 +89,8 @@ def resolved_settings(params: Settings, benchmark: str, variant: str) -> Setting
         params["variants"][variant],
     ):
         changes = {key: value for key, value in layer.items() if key in OVERRIDABLE}
-        settings = merge(settings, changes, sections=OVERRIDABLE)
-    return settings
+        settings = merge_deep(settings, changes)
+    return copy.deepcopy(settings)
 
 
 def _add_run(

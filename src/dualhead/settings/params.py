@@ -35,7 +35,7 @@ def locate(path: Path) -> Located:
 
 def merge(base: Settings, changes: Mapping[str, Any], *, sections: Iterable[str]) -> Settings:
     """Return base with changes on top: the named sections key by key, all else replaced."""
-    result = copy.deepcopy(base)
+    result = dict(base)
     for name, value in changes.items():
         both = isinstance(result.get(name), dict) and isinstance(value, Mapping)
         result[name] = merge_deep(result[name], value) if both and name in sections else value
