@@ -55,6 +55,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the longest files come first: beside them, several workers share out the short ones."""
-    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `-m` may ask for by name, and let the longest files come first.
+
+    Beside these, several workers share out the short ones.
+    """
+    named = str(config.option.markexpr)
+    left_out = {name for name in ("network", "slurm") if name not in named}
+    kept = [item for item in items if not left_out & {mark.name for mark in item.iter_markers()}]
+    config.hook.pytest_deselected(items=[*({*items} - {*kept})])
+    items[:] = sorted(kept, key=lambda item: item.get_closest_marker("workflow") is None)

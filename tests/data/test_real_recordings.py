@@ -55,6 +55,7 @@ def test_a_complete_ntu_is_told_by_its_counts(shared, tmp_path, capsys):
     ("dataset", "raw", "layout", "classes"),
     [("ntu60", "data/ntu_raw", "ntu25", 60), ("kinetics", "data/kinetics", "openpose18", 400)],
 )
+@pytest.mark.workflow  # networks of full size
 @pytest.mark.parametrize("model", ["dualhead", "ms_g3d"])
 def test_a_converted_checkpoint_scores_real_recordings(
     shared, tmp_path, dataset, raw, layout, classes, model

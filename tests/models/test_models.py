@@ -1,6 +1,9 @@
 """The fast networks against the slow one in float64: outputs, gradients and running statistics, for every variant."""
 
 import copy
+from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -63,7 +66,7 @@ def small_settings(variant):
     return {**SMALL[name], **changes}
 
 
-def build_pair(variant, *, layout="ntu25", frames=22, samples=4, bodies=2):
+def build_pair(variant, *, layout="ntu25", frames=13, samples=4, bodies=2):
     """Return the slow network, the fast one with the same randomized weights, and an input's shape."""
     torch.manual_seed(3)
     name, settings, skeleton = VARIANTS[variant][0], small_settings(variant), LAYOUTS[layout]
@@ -116,32 +119,57 @@ def step(model, x):
     return loss.item()
 
 
+class Judge(NamedTuple):
+    """All that a slow network gives for an input: logits in evaluation, then one training step's results."""
+
+    logits: dict
+    loss: float
+    gradients: dict
+    state: dict
+
+    @classmethod
+    def of(cls, reference, x):
+        with torch.no_grad():
+            logits = reference.eval()(x)
+        loss = step(reference, x)
+        gradients = {name: p.grad for name, p in reference.named_parameters()}
+        return cls(logits, loss, gradients, reference.state_dict())
+
+
 def assert_same_step(reference, model, x):
     """Compare loss, gradients and running statistics after one training step."""
-    assert step(reference, x) == pytest.approx(step(model, x), rel=1e-12)
+    assert_judged_step(Judge.of(reference, x), model, x)
+
+
+def assert_judged_step(judge, model, x):
+    assert judge.loss == pytest.approx(step(model, x), rel=1e-12)
     ours = published_views(model, {name: p.grad for name, p in model.named_parameters()})
-    theirs = {name: p.grad for name, p in reference.named_parameters()}
-    assert ours.keys() == theirs.keys()
-    total = torch.stack([grad.norm() for grad in theirs.values()]).norm()
-    for name, grad in theirs.items():
+    assert ours.keys() == judge.gradients.keys()
+    total = torch.stack([grad.norm() for grad in judge.gradients.values()]).norm()
+    for name, grad in judge.gradients.items():
         # before a normalization, a bias has no gradient and a weight hardly one: sums that cancel
         assert (ours[name] - grad).norm() <= 1e-12 * max(grad.norm(), 0.05 * total), name
     state = published_views(model, model.state_dict())
-    for name, value in reference.state_dict().items():
+    for name, value in judge.state.items():
         if "running" in name:
             torch.testing.assert_close(state[name], value, rtol=1e-12, atol=1e-12, msg=name)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_training_step_equals_the_reference(variant):
+@lru_cache(maxsize=1)
+def judged(variant):
+    """Return a variant's network of ours before any step, an input, and what the slow one gives for it."""
     reference, model, shape = build_pair(variant)
-    assert_same_step(reference, model, make_input(shape))
+    x = make_input(shape)
+    return model, x, Judge.of(reference, x)
 
 
+@pytest.mark.parametrize("who", ["auto", "plain"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_evaluation_equals_the_reference(variant):
-    reference, model, shape = build_pair(variant)
-    assert_same_evaluation(reference, model, make_input(shape))
+def test_a_training_step_and_an_evaluation_equal_the_reference(variant, who):
+    model, x, judge = judged(variant)
+    with ops.use(who):
+        assert_judged_evaluation(judge, copy.deepcopy(model), x)
+        assert_judged_step(judge, copy.deepcopy(model), x)
 
 
 @pytest.mark.parametrize("layout", ["openpose18", "kinect20"])
@@ -151,37 +179,38 @@ def test_other_skeletons_equal_the_reference(layout, name):
     assert_same_step(reference, model, make_input(shape))
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 5, 8, 13])
-@pytest.mark.parametrize("variant", ["dualhead", "subsample_1", "subsample_4", "ms_g3d"])
+@pytest.mark.parametrize(
+    ("variant", "frames"),
+    [
+        *product(["dualhead", "subsample_4"], [1, 2, 3, 5, 8]),
+        *product(["subsample_1", "ms_g3d"], [1, 2, 3]),
+    ],
+)
 def test_any_number_of_frames_equals_the_reference(variant, frames):
     reference, model, shape = build_pair(variant, frames=frames, samples=3)
     assert_same_step(reference, model, make_input(shape))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_plain_operations_equal_the_reference(variant):
-    reference, model, shape = build_pair(variant)
-    x = make_input(shape)
-    with ops.use("plain"):
-        assert_same_step(reference, model, x)
-        assert_same_evaluation(reference, model, x)
-
-
-@pytest.mark.parametrize("frames", [1, 2, 3, 5, 13])
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
 def test_the_plain_operations_take_few_frames(frames):
     reference, model, shape = build_pair("dualhead", frames=frames, samples=3)
     with ops.use("plain"):
         assert_same_step(reference, model, make_input(shape))
 
 
-@torch.no_grad()
 def assert_same_evaluation(reference, model, x):
     """Compare the logits of both networks, and of the folded one."""
-    expected = reference.eval()(x)
+    with torch.no_grad():
+        logits = reference.eval()(x)
+    assert_judged_evaluation(Judge(logits, 0.0, {}, {}), model, x)
+
+
+@torch.no_grad()
+def assert_judged_evaluation(judge, model, x):
     for ours in (model.eval(), fold(model)):
         actual = ours(x)
-        assert expected.keys() == actual.keys()
-        for head, logits in expected.items():
+        assert judge.logits.keys() == actual.keys()
+        for head, logits in judge.logits.items():
             torch.testing.assert_close(actual[head], logits, rtol=1e-12, atol=1e-12)
 
 
@@ -198,10 +227,11 @@ def assert_same_evaluation(reference, model, x):
     ],
 )
 def test_absent_bodies_count_as_often_as_they_occur(bodies, absent):
-    reference, model, shape = build_pair("dualhead", bodies=bodies, frames=9)
+    reference, model, shape = build_pair("dualhead", bodies=bodies, frames=5)
     x = make_input(shape, absent)
-    assert_same_step(reference, model, x)
-    assert_same_evaluation(reference, model, x)
+    judge = Judge.of(reference, x)
+    assert_judged_evaluation(judge, model, x)
+    assert_judged_step(judge, model, x)
 
 
 def test_a_batch_without_any_body_equals_the_reference():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -20,6 +21,11 @@ Edges = Sequence[tuple[int, int]]
 
 def hop_distances(edges: Edges, num_joints: int) -> np.ndarray:
     """Breadth-first search from every joint."""
+    return _hop_distances(tuple((int(a), int(b)) for a, b in edges), num_joints)
+
+
+@cache
+def _hop_distances(edges: Edges, num_joints: int) -> np.ndarray:
     neighbors: dict[int, set[int]] = {v: set() for v in range(num_joints)}
     for a, b in edges:
         neighbors[a].add(b)

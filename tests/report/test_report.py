@@ -116,6 +116,9 @@ def pieces(pdf) -> list[tuple[int, float, float, str]]:
     return found
 
 
+WHOLE = pytest.mark.workflow  # from results to a PDF of all figures or all tables
+
+
 @pytest.fixture(scope="module")
 def whole(synthetic, root, tmp_path_factory):
     """Return the report with every figure that can be drawn, and the real deviations."""
@@ -124,12 +127,14 @@ def whole(synthetic, root, tmp_path_factory):
     return report(synthetic, root, folder, available(synthetic.grid), deviations)
 
 
+@WHOLE
 def test_no_type_is_smaller_than_seven_points(whole):
     sizes = [(round(size, 2), text) for _, size, _, text in pieces(whole)]
     assert len(sizes) > 500
     assert [piece for piece in sizes if piece[0] < 7] == []
 
 
+@WHOLE
 def test_no_page_but_the_last_is_under_half_full(whole):
     lowest = {}
     for number, _, height, _ in pieces(whole):
@@ -142,6 +147,7 @@ def test_no_page_but_the_last_is_under_half_full(whole):
     )
 
 
+@WHOLE
 def test_every_figure_and_table_is_referred_to(whole):
     everything = " ".join(texts(whole))
     for kind in ("Figure", "Table"):
@@ -151,6 +157,7 @@ def test_every_figure_and_table_is_referred_to(whole):
             assert len(re.findall(rf"{kind} {number}\b", everything)) > 1, f"{kind} {number}"
 
 
+@WHOLE
 def test_text_and_figures_have_one_type_face(whole):
     fonts = set()
     for page in PdfReader(whole).pages:
@@ -186,6 +193,7 @@ def test_every_run_and_what_was_left_out_is_in_the_report(pdf, synthetic):
     assert "learning_rate" in everything
 
 
+@WHOLE
 def test_the_papers_report_has_all_tables_whatever_was_run(root, tmp_path):
     fake = fake_results.build(tmp_path, paper_params(), exists=lambda run: "ms_g3d" in run)
     pdf = report(fake, root, tmp_path, figures=())

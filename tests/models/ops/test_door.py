@@ -37,6 +37,7 @@ def test_an_unknown_implementation_is_refused():
         pass
 
 
+@pytest.mark.workflow  # torch traces the whole network with unknown sizes: half a minute
 def test_what_is_exported_holds_for_other_sizes(model):
     batch, frames = torch.export.Dim("batch", min=2), torch.export.Dim("frames", min=9)
     exported = torch.export.export(

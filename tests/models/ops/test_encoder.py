@@ -47,6 +47,7 @@ def gradients(name, present, x):
     return [found, *grads, *network.buffers()]
 
 
+@pytest.mark.workflow  # it compiles
 def test_a_training_step_is_one_graph_whoever_is_absent(counter):
     x = random(3, 2, 7, 18, 3).detach()
     x[~PRESENT] = x[0, 1].clone()
@@ -61,6 +62,7 @@ def test_a_training_step_is_one_graph_whoever_is_absent(counter):
     assert 1 == counter.frame_count
 
 
+@pytest.mark.workflow  # it compiles
 def test_a_failure_to_compile_is_said_once_and_costs_only_time(monkeypatch, capsys):
     def no_compiler(graph, inputs):
         raise RuntimeError("no compiler here\nand more")

@@ -3,6 +3,7 @@
 import multiprocessing
 from pathlib import Path
 
+import pytest
 import torch
 from torch import distributed
 
@@ -45,6 +46,7 @@ def be_one(rank, folder):
     distributed.destroy_process_group()
 
 
+@pytest.mark.workflow  # it starts processes
 def test_two_processes_normalize_as_one(tmp_path):
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=be_one, args=(rank, str(tmp_path))) for rank in range(2)]
