@@ -177,6 +177,7 @@ def test_an_unknown_section_is_refused():
         command.parse(["--only", "everything"])
 
 
+@pytest.mark.workflow  # it starts a process that loads torch and times products
 def test_a_worker_returns_what_its_task_returns():
     found = processes.call("matmul_speed", {"threads": 1}, threads=1, malloc={})
     assert found.keys() == {"fp32", "bf16"}
@@ -383,6 +384,7 @@ def test_a_visit_goes_on_after_a_part_that_fails_and_ends_when_its_time_is_up(tm
 
 
 @pytest.mark.usefixtures("torch_threads")
+@pytest.mark.workflow  # seconds of a network of full size
 def test_what_a_visit_measures_can_be_tried_on_a_cpu():
     small = Situation(workspace="demo", samples=2, frames=8, passes=("training",))
     found = contenders.deviations(small._replace(contenders=("reference fp32", "eager fp32")))

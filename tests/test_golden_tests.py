@@ -1,10 +1,10 @@
 """Tests of golden files: where the files are they run or fail, elsewhere they are counted."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
+
+pytest_plugins = ["pytester"]
 
 TESTS = """
 import pytest
@@ -27,15 +27,13 @@ def test_without_golden_files():
         (False, 0, ("3 skipped", "2 golden tests did not run: no golden files")),
     ],
 )
-def test_a_golden_test_runs_or_fails_where_its_files_are(root, tmp_path, is_shared, code, expected):
-    folder = tmp_path / "project" / "tests"
+def test_a_golden_test_runs_or_fails_where_its_files_are(root, pytester, is_shared, code, expected):
+    folder = pytester.path / "project" / "tests"
     folder.mkdir(parents=True)
     shutil.copy(root / "tests" / "conftest.py", folder)
     (folder / "test_some.py").write_text(TESTS)
     if is_shared:
-        (tmp_path / "shared" / "golden").mkdir(parents=True)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert found.returncode == code, found.stdout
-    for text in expected:
-        assert text in found.stdout
+        (pytester.path / "shared" / "golden").mkdir(parents=True)
+    found = pytester.runpytest_inprocess("-p", "no:cacheprovider", folder)
+    assert found.ret == code
+    found.stdout.fnmatch_lines_random([f"*{text}*" for text in expected])

@@ -319,6 +319,7 @@ def test_killed_at_any_time_nothing_passes_for_a_store_and_no_worker_stays(
     assert left == {"store.h5", "store.dropped.csv"}
 
 
+@pytest.mark.workflow  # a whole dataset
 def test_the_real_archive_makes_a_complete_store(shared, tmp_path):
     report = prepare_part(
         shared / "data" / "nw_ucla.tar.gz",

@@ -127,6 +127,7 @@ def page_faults(**environment):
     return [int(word) for word in done.stdout.split()]
 
 
+@pytest.mark.workflow  # it starts processes that load torch
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc's malloc")
 def test_freed_memory_is_kept_for_the_next_tensor():
     anew, kept, threads = page_faults()

@@ -240,6 +240,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.workflow  # train, kill, train, evaluate, with the networks themselves
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_networks_themselves_resume_and_are_scored(tmp_path, config, name):
     section = checks.defaults()[name]

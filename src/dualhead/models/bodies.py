@@ -47,7 +47,7 @@ def encode_bodies(network: Encoder, bodies: Tensor, present: Tensor) -> Features
     if ops.chosen(bodies) == "compiled":
         try:
             return _encode_distinct(network, bodies, present)
-        except encoder.FAILURE as error:
+        except encoder.failure() as error:
             encoder.give_up(error)
     return _encode_distinct(network, bodies, present)
 

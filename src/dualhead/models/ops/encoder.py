@@ -25,9 +25,6 @@ BUCKET = 8
 """Bodies are filled up to a multiple of this: few sizes, so that few graphs are compiled."""
 SIZES = 64  # graphs that are kept at most, each for a network, a number of bodies and frames, and a precision
 
-FAILURE = torch._dynamo.exc.TorchDynamoException
-"""Raised where a network cannot be compiled."""
-
 Features = tuple[Tensor, ...]
 
 
@@ -42,6 +39,11 @@ class Encoder(Protocol):
 
 _seen: set[tuple[object, ...]] = set()
 _failed: list[str] = []  # why
+
+
+def failure() -> type[Exception]:
+    """Return the error of a network that cannot be compiled; naming it loads the compiler, which takes a second."""
+    return torch._dynamo.exc.TorchDynamoException
 
 
 def has_failed() -> bool:
@@ -70,7 +72,7 @@ def encode(network: Encoder, rows: Tensor, counts: Tensor | None) -> Features:
         counts: how many bodies each row stands for, (B,).
 
     Raises:
-        FAILURE: if it cannot be compiled.
+        torch._dynamo.exc.TorchDynamoException: if it cannot be compiled (`failure`).
     """
     rows, counts = filled_up(rows, counts)
     _announce(network, rows)
