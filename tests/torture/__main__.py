@@ -92,12 +92,12 @@ def trier(part: str, folder: Path) -> Iterator[Alone]:
         found.close()
 
 
-def run_part(part: str, options: argparse.Namespace, folder: Path) -> dict[str, Counts]:
-    """Try a part's targets until its time is over, each for about as long; return the counts of each."""
-    from tests.torture.counts import Counts
+def run_part(
+    part: str, counts: Mapping[str, Counts], options: argparse.Namespace, folder: Path
+) -> None:
+    """Try a part's targets until its time is over, each for about as long, and count how each case ends."""
     from tests.torture.verdicts import seed_of
 
-    counts = {target: Counts() for target in targets_of(part)}
     seconds = options.seconds or (FULL if options.full else QUICK)
     with trier(part, folder) as one:
         end, most = time.monotonic() + seconds, options.cases or sys.maxsize
@@ -111,7 +111,6 @@ def run_part(part: str, options: argparse.Namespace, folder: Path) -> dict[str, 
             verdict = one.try_case(target, seed)
             found.seconds += (time.monotonic() - begin) if found.cases else 0.0  # not its building
             found.add(verdict, f"python -m tests.torture --case {part} {target!r} {seed}")
-    return counts
 
 
 def repeat(part: str, target: str, seed: int, folder: Path) -> int:
@@ -154,22 +153,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, folder: Path) -> int:
     """Run the parts, print the table and the faults; return the exit code."""
-    from tests.torture.counts import table, write_docs
+    from tests.torture.counts import Counts, table, write_docs
 
     about = described(options)
     counts: dict[str, Counts] = {}
-    for part in options.only or PARTS:
-        begin = time.monotonic()
-        found = run_part(part, options, folder)
-        counts |= {f"{part}: {target}": one for target, one in found.items()}
-        tried = sum(one.outcomes.total() for one in found.values())
-        faults = sum(len(one.faults) for one in found.values())
-        took = time.monotonic() - begin
-        print(
-            f"{part}: {tried} tried in {took:.0f} s, {faults} faults", file=sys.stderr, flush=True
-        )
-    text = f"{about}\n\n{table(counts)}"
-    print(text)
+    try:
+        for part in options.only or PARTS:
+            begin = time.monotonic()
+            found = {target: Counts() for target in targets_of(part)}
+            counts |= {f"{part}: {target}": one for target, one in found.items()}
+            run_part(part, found, options, folder)
+            tried = sum(one.outcomes.total() for one in found.values())
+            faults = sum(len(one.faults) for one in found.values())
+            text = f"{part}: {tried} tried in {time.monotonic() - begin:.0f} s, {faults} faults"
+            print(text, file=sys.stderr, flush=True)
+    finally:  # also of what an interrupt or an error of this program cuts short
+        text = f"{about}\n\n{table(counts)}"
+        print(text, flush=True)
     faults = [fault for one in counts.values() for fault in one.faults]
     for fault in faults:
         print(fault, file=sys.stderr)
