@@ -150,3 +150,36 @@ def test_an_edit_reaches_tables_that_are_links_into_the_cache(pushed: Workspace,
     assert (calls["table"], calls["report"], calls["figure"]) == (2, 1, 0)
     assert table.read_text() != before
     assert "up to date" in pushed.run("dvc", "status").stdout
+
+
+def test_each_commit_has_its_own_tables_there_and_back(pushed: Workspace) -> None:
+    def done(*command: str) -> None:
+        ended = pushed.run(*command)
+        assert ended.returncode == 0, ended.stderr
+
+    done("dvc", "config", "--local", "cache.type", "symlink")
+    done("dvc", "checkout", "--relink", "--force")
+    table = pushed.folder / "results/tables/ablation.csv"
+    texts = {"main~1": table.read_text()}
+    pushed.edit("rows: [", "title: Second., rows: [")
+    done("dvc", "repro")
+    done("git", "commit", "--quiet", "--all", "--message", "Second")
+    texts["main"] = table.read_text()
+    assert texts["main"] != texts["main~1"]
+    for commit, text in texts.items():
+        done("git", "checkout", "--quiet", commit)
+        done("dvc", "checkout", "--quiet", "--force")
+        assert table.read_text() == text
+        assert pushed.snakemake() == {}
+        assert table.read_text() == text
+
+
+def test_runs_that_dvc_does_not_know_yet_are_not_removed(pushed: Workspace) -> None:
+    pushed.edit("seeds: [1]", "seeds: [2]")
+    pushed.snakemake("runs")
+    checkpoints = sorted(pushed.folder.glob("results/runs/*/*/*/*/checkpoint.pt"))
+    pushed.run("git", "stash", "--quiet")
+    for command in ("checkout", "pull"):
+        assert pushed.run("dvc", command).returncode != 0
+    assert sorted(pushed.folder.glob("results/runs/*/*/*/*/checkpoint.pt")) == checkpoints
+    assert len(checkpoints) == 8
