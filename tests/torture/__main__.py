@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.torture.verdicts import Attempt, Target, Verdict
 
 PARTS = ("recordings", "results", "settings", "kills", "trouble", "workflow", "real")
+LONG_PARTS = ("real",)
+"""Parts whose cases take minutes each: tried with `--full`, or when they are named."""
 IN_PROCESS = ("recordings", "results", "settings")
 """Parts whose cases need no process of their own, only one that is watched."""
 QUICK, FULL = 60.0, 1800.0
@@ -158,7 +160,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     about = described(options)
     counts: dict[str, Counts] = {}
     try:
-        for part in options.only or PARTS:
+        for part in options.only or [it for it in PARTS if options.full or it not in LONG_PARTS]:
             begin = time.monotonic()
             found = {target: Counts() for target in targets_of(part)}
             counts |= {f"{part}: {target}": one for target, one in found.items()}
