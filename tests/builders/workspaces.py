@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +86,8 @@ class Workspace:
 
     folder: Path
     bin: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    before: Callable[[], object] | None = None  # called in each process before its command
 
     @property
     def params(self) -> Path:
@@ -100,7 +103,8 @@ class Workspace:
             for who in ("AUTHOR", "COMMITTER")
             for key in ("NAME", "EMAIL")
         }
-        return os.environ | home | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
+        mine = {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
+        return os.environ | home | mine | self.variables
 
     def run(self, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command there; `dualhead` is the fake, all else the environment's own."""
@@ -110,7 +114,9 @@ class Workspace:
             env=self.environment,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=timeout,
+            preexec_fn=self.before,
         )
 
     def snakemake(self, *options: str) -> Counter[str]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from dualhead.files import digest_of
@@ -125,6 +127,68 @@ def clocks(folder: Path) -> Attempt:
     return attempt
 
 
+ODD_NAMES = (
+    *(
+        "my lab",
+        "O'Brien",
+        "\u00dcbung \u65e5\u672c",
+        "a{b}c",
+        "a$HOME",
+        "a#b",
+        "semi;colon",
+        "-dash",
+    ),
+    *("star*", 'q"uote', "back\\slash", "100 %", "~", "&"),
+)
+ODD_VARIABLES: tuple[dict[str, str], ...] = (
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "latin-1"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONHASHSEED": "424242"},
+    {"PYTHONOPTIMIZE": "2"},
+    {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+    {"TERM": "dumb", "COLUMNS": "20"},
+    {"NO_COLOR": "1", "TZ": "Pacific/Kiritimati"},
+    {"CUDA_VISIBLE_DEVICES": "NoDevFiles"},
+    {"CUDA_VISIBLE_DEVICES": "MIG-GPU-8932f937/1/2"},
+    {"OMP_NUM_THREADS": "many"},
+    {"TMPDIR": "/nonexistent"},
+    {"GIT_DIR": "/nonexistent", "GIT_WORK_TREE": "/"},
+)
+STRAY = ("yaml", "h5py", "numpy", "torch", "params", "locks", "store", "typing", "random")
+FEWEST_FILES = 64
+
+
+def surroundings(folder: Path) -> Attempt:
+    """Run the workflow in a folder of an odd name, with odd variables, stray modules or few open files."""
+    plain, _ = finished_in(folder.parent)
+    expected = digests(plain)
+
+    def attempt(seed: int) -> Verdict:
+        rng = random.Random(seed)
+        workspace = copy_workspace(plain, folder / f"{seed}")
+        workspace.variables |= rng.choice(ODD_VARIABLES)
+        if rng.random() < 0.5:
+            workspace.folder = workspace.folder.rename(
+                workspace.folder.with_name(rng.choice(ODD_NAMES))
+            )
+        if rng.random() < 0.3:
+            for name in rng.sample(STRAY, 3):
+                text = f"raise ImportError('a stray {name}.py')\n"
+                (workspace.folder / f"{name}.py").write_text(text)
+        if rng.random() < 0.3:
+            limit = rng.choice((FEWEST_FILES, 256))
+            workspace.before = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (limit, limit))
+        product = rng.choice(sorted(workspace.folder.glob("results/[tf]*/*.*")))
+        product.unlink()
+        found = _again(workspace, expected)
+        if found.outcome == Outcome.SAME:
+            shutil.rmtree(workspace.folder.parent)
+        return found
+
+    return attempt
+
+
 REAL_PLACES = (
     "results/store/*",
     "results/runs/*/*/*/*/*",
@@ -192,5 +256,9 @@ def _real_command(folder: Path) -> list[str]:
     return [snakemake, "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(folder)]
 
 
-TARGETS: dict[str, Target] = {"kills of snakemake": killed, "clocks and damaged tables": clocks}
+TARGETS: dict[str, Target] = {
+    "kills of snakemake": killed,
+    "clocks and damaged tables": clocks,
+    "odd names, variables, modules, limits": surroundings,
+}
 REAL: dict[str, Target] = {"kills of the real workflow": real}

@@ -82,6 +82,15 @@ def test_a_loss_that_is_no_number_is_not_worth_a_retry(tmp_path, log, is_worth_i
     assert workspace.is_worth_a_retry([str(tmp_path / "absent.log")])
 
 
+def test_a_user_who_may_only_read_is_told_what_reads(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    workspace._refuse_reader()
+    (tmp_path / ".snakemake/locks").mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locks")
+    with pytest.raises(ValueError, match=r"locks: this user may not write here.*dualhead status"):
+        workspace._refuse_reader()
+
+
 def test_raw_data_that_is_not_all_there_has_no_signature(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     assert workspace.signature([tmp_path / "a"])

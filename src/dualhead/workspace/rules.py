@@ -47,6 +47,7 @@ def begin(workflow: Any) -> Run:
         ValueError: for a setting that is refused.
     """
     write_any_character()
+    _refuse_reader()
     grid = _planned(workflow) if workflow.is_main_process else _frozen(workflow)
     hardware = grid["hardware"]
     gpus = 0 if hardware["device"] == "cpu" else len(visible_gpus(os.environ))
@@ -56,6 +57,17 @@ def begin(workflow: Any) -> Run:
     at_once = places // hardware["gpus_per_training"]
     path = grids.frozen_path(grid, RESULTS)
     return Run(grid, path, hardware, gpus, at_once, recovery.locks_in(SNAKEMAKE))
+
+
+def _refuse_reader() -> None:
+    """Refuse a user who may only read the workspace: Snakemake keeps notes there, also while it plans."""
+    for path in (SNAKEMAKE, SNAKEMAKE / "locks", SNAKEMAKE / "iocache"):
+        there = next(it for it in (path, *path.parents) if it.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(
+                f"{there.absolute()}: this user may not write here, where Snakemake keeps notes also while it plans; "
+                "`dualhead status` and `dualhead explain` only read, or plan in a copy of the workspace"
+            )
 
 
 def _planned(workflow: Any) -> Settings:
