@@ -33,7 +33,7 @@ class Installation:
     programs: Path
 
     def run(
-        self, folder: Path, *command: str, timeout: float = 600
+        self, folder: Path, *command: str, timeout: float = 1800
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of that environment in a folder."""
         known = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

@@ -127,6 +127,19 @@ def test_explain_in_json_has_what_the_text_tells(
     }
 
 
+def test_a_workspace_may_be_elsewhere(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = ["--directory", fake.results.parent]
+    name = next(iter(fake.grid["tables"]))
+    assert "Synthetic X-sub" in printed(capsys, "table", "--name", name, *there)
+    told = json.loads(printed(capsys, "explain", "dualhead/joint", "--json", *there))
+    assert told["seeds"]["1"]["checked"] is True
+    assert door.main(["status", *map(str, there)]) == 1  # it has no params.yaml, and is named
+    assert str(fake.results.parent / "params.yaml") in capsys.readouterr().err
+
+
 def test_verify_in_json_parts_warnings_from_findings(
     inside: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:

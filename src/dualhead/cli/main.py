@@ -19,6 +19,7 @@ from typing import Final
 
 import dualhead
 from dualhead.cli import data, report, runs, view, workspace
+from dualhead.cli.options import find_results
 from dualhead.progress import write_any_character
 
 COMMANDS = workspace.COMMANDS | data.COMMANDS | runs.COMMANDS | report.COMMANDS | view.COMMANDS
@@ -151,6 +152,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                 f"`dualhead {options.command}` never writes that to standard output"
             )
     options.rest = rest
+    find_results(options)
     return options
 
 

@@ -50,10 +50,23 @@ def add_paths(command: argparse.ArgumentParser, name: str, text: str) -> None:
     command.add_argument(f"--{name}", type=Path, required=True, help=text, **more)
 
 
+def add_directory(command: argparse.ArgumentParser) -> None:
+    """Add the option `--directory`, the workspace."""
+    text = "the workspace (default: this folder)"
+    command.add_argument("--directory", type=Path, default=Path(), metavar="FOLDER", help=text)
+
+
 def add_results(command: argparse.ArgumentParser) -> None:
-    """Add the option `--results`, which is the workspace's folder unless told otherwise."""
-    text = "the folder that holds runs/ and ensembles/ (default: results)"
-    command.add_argument("--results", type=Path, default=Path("results"), metavar="PATH", help=text)
+    """Add the options `--directory`, and `--results`, which is a folder of it unless told otherwise."""
+    add_directory(command)
+    text = "the folder that holds runs/ and ensembles/ (default: results/ of the workspace)"
+    add_path(command, "results", text, required=False)
+
+
+def find_results(options: argparse.Namespace) -> None:
+    """Let results that were not told of be those of the workspace."""
+    if hasattr(options, "directory") and getattr(options, "results", "") is None:
+        options.results = options.directory / "results"
 
 
 def add_workspace_paths(command: argparse.ArgumentParser) -> None:

@@ -54,7 +54,7 @@ def _file(options: argparse.Namespace, name: str) -> Path:
 
 def _grid(options: argparse.Namespace) -> Settings:
     """Return the grid told of, or that of the run that began last, or what params.yaml asks for."""
-    return read_grid(options.grid) if options.grid else latest(options.results, Path())
+    return read_grid(options.grid) if options.grid else latest(options.results, options.directory)
 
 
 def _write_record(
@@ -164,7 +164,7 @@ def _report(options: argparse.Namespace) -> None:
         bibliography=files["bibliography"],
         deviations=files["deviations"],
         output=options.output,
-        title=options.title or Path.cwd().name,
+        title=options.title or options.directory.absolute().name,
         date=date.today(),
     )
     _write_record(options, grid, [options.output], list(files.values()))

@@ -8,7 +8,14 @@ import os
 import shlex
 from pathlib import Path
 
-from dualhead.cli.options import Command, add_json, add_path, add_results, write_or_print
+from dualhead.cli.options import (
+    Command,
+    add_directory,
+    add_json,
+    add_path,
+    add_results,
+    write_or_print,
+)
 from dualhead.settings.defaults import editor_schema
 from dualhead.workspace import project
 
@@ -30,17 +37,12 @@ def _init(options: argparse.Namespace) -> None:
     print(f"  dualhead run --directory {folder}   make it: {folder}/reports/report.pdf")
 
 
-def _add_directory(command: argparse.ArgumentParser) -> None:
-    text = "the workspace (default: this folder)"
-    command.add_argument("--directory", type=Path, default=Path(), metavar="FOLDER", help=text)
-
-
 def _run(options: argparse.Namespace) -> None:
     project.become(project.snakemake_command(options.directory, options.rest, os.environ))
 
 
 def _doctor_options(command: argparse.ArgumentParser) -> None:
-    _add_directory(command)
+    add_directory(command)
     add_json(command)
 
 
@@ -67,7 +69,7 @@ def _status(options: argparse.Namespace) -> None:
     from dualhead.workspace.grids import plan
     from dualhead.workspace.status import show_status, status_of
 
-    grid = read_grid(options.grid) if options.grid else plan(Path())
+    grid = read_grid(options.grid) if options.grid else plan(options.directory)
     if options.json:
         print(json.dumps(status_of(grid, options.results), indent=1))
     else:
@@ -88,7 +90,7 @@ def _gc(options: argparse.Namespace) -> None:
     if options.empty_trash:
         garbage.empty_trash(options.results)
     else:
-        garbage.collect(Path(), options.results, remove=options.remove)
+        garbage.collect(options.directory, options.results, remove=options.remove)
 
 
 def _schema_options(command: argparse.ArgumentParser) -> None:
@@ -127,7 +129,7 @@ COMMANDS: dict[str, Command] = {
         "  dualhead run --config 'seeds=[1,2,3]'         settings on top of params.yaml\n"
         "  dualhead run --profile profiles/slurm         on a cluster\n"
         "  dualhead run --report reports/report.html     all in one page to click through",
-        _add_directory,
+        add_directory,
         passes_on=True,
     ),
     "status": Command(
