@@ -4,12 +4,14 @@ import textwrap
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
-EXTRAS = ("", "workflow", "export", "tensorboard", "view", "serve", "c3d", "s3")
-"""What a user may install; the empty one is dualhead alone."""
+FIRST = ("", "workflow")
+"""The extras that are listed first; the empty one is dualhead alone."""
+FOR_DEVELOPERS = ("dev", "docs", "bench")
 LONGEST = 80
 HEAD = """\
 # Licences
@@ -23,10 +25,21 @@ is the extra with which a package comes first, asked for by dualhead itself or b
 """
 
 
+def project() -> dict[str, Any]:
+    """Return the table `project` of pyproject.toml."""
+    table: dict[str, Any] = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    return table
+
+
+def extras() -> list[str]:
+    """Return what a user may install, in the order of the page."""
+    others = sorted({*project()["optional-dependencies"]} - {*FIRST, *FOR_DEVELOPERS})
+    return [*FIRST, *others]
+
+
 def direct(extra: str) -> list[Requirement]:
     """Return what pyproject.toml asks for, for all or with an extra."""
-    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    lines = project["optional-dependencies"].get(extra, []) if extra else project["dependencies"]
+    lines = project()["optional-dependencies"][extra] if extra else project()["dependencies"]
     return [Requirement(line) for line in lines]
 
 
@@ -70,7 +83,7 @@ def licence(package: str) -> str:
 def page() -> str:
     """Return the whole page."""
     rows, known = [], set()
-    for extra in EXTRAS:
+    for extra in extras():
         for name in sorted(closure(extra) - known):
             known.add(name)
             comes = f"`dualhead[{extra}]`" if extra else "`dualhead`"
