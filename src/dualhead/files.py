@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path, temporary: Path) -> Iterator[None]:
-    """Let an error of the system in this block that names no file, or the temporary one, name `path`."""
+    """Name `path` in a system error of the block that names no file, or the temporary one."""
     try:
         yield
     except OSError as error:

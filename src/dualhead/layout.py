@@ -30,7 +30,7 @@ class SkeletonLayout:
     """Joints of one sensor or pose estimator, numbered from 0.
 
     Attributes:
-        name: of the layout, in stores, checkpoints and messages.
+        name: name of the layout in stores, checkpoints and messages.
         joints: names that differ, one for each joint; `left_` and `right_` begin those of a side.
         parents: number of each joint's parent; a bone points from parent to joint. The root is its
             own parent.

@@ -18,7 +18,7 @@ FILE_WIDTH = 200  # of a table that goes to no terminal, so that nothing in it w
 
 
 def write_any_character() -> None:
-    """Let a terminal that knows ASCII alone show other characters by their codes."""
+    """Show other characters than ASCII by their codes where a terminal knows ASCII alone."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -37,9 +37,9 @@ def progress(
 
     Args:
         iterable: the items.
-        total: how many of them.
-        label: what is being done, in a few words.
-        unit: what is counted.
+        total: number of items.
+        label: name of the work, in a few words.
+        unit: name of what is counted.
         scale: units in one item; a batch is many samples.
         describe: called whenever something is shown; its text ends the line.
     """

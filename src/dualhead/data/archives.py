@@ -192,7 +192,7 @@ def lying_in(raw: Sequence[Path]) -> str:
 
 
 def _read_to_end(tar: tarfile.TarFile) -> None:
-    """Let gzip compare its checksum, which stands behind all that tar looks at."""
+    """Read a gzip file to its end, where its checksum stands, behind all that tar looks at."""
     assert tar.fileobj is not None, "a closed tar"
     while tar.fileobj.read(PIECE):
         pass

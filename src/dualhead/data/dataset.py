@@ -88,9 +88,9 @@ class Dataset:
         expected: split name -> numbers of training and test recordings of the complete dataset.
         apart: split name -> meta column of which training and test recordings share no value.
         prepare: `prepare` settings that differ from the paper's where no params.yaml says them.
-        where: what to download, from whom, how large, and where to put it.
+        where: text that says what to download, from whom, how large it is, and where to put it.
         example: name of a recording as the dataset spells it.
-        source: what the recordings are if they are not the dataset's own files; empty otherwise.
+        source: text that says what the recordings are if they are not the dataset's own files; empty otherwise.
         read_class_names: reads the class names from raw files; `class_names` are then placeholders.
         configure: returns the dataset that raw files are by the settings `recordings`, where layout
             and preparation are not the same for all of this kind.

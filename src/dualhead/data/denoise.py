@@ -56,7 +56,7 @@ def select_by_energy(slots: Floats, max_bodies: int) -> tuple[list[int], list[Re
 
     Args:
         slots: (3, S, T, V), meters: a body's slot is its place within the frame, whatever its ID.
-        max_bodies: how many to keep.
+        max_bodies: number of bodies to keep.
 
     Returns:
         The slots kept, highest energy first, of equal ones the lower number (the official code
@@ -127,7 +127,7 @@ def select_actors(tracks: Mapping[str, Track]) -> tuple[Array, list[Removed]]:
     then all stay. CTR-GCN puts a lone actor in both places for NTU RGB+D 120; here it is one actor.
 
     Args:
-        tracks: from `find_tracks`; with a single one nothing is filtered.
+        tracks: tracks that `find_tracks` found; with a single one nothing is filtered.
 
     Returns:
         (3, 2, T, V) float32 in meters, zero where an actor is not there, without the frames where

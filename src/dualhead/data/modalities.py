@@ -37,7 +37,7 @@ def bone(joints: Positions, layout: SkeletonLayout, /) -> Positions:
 
     Args:
         joints: (..., C, T, V, M), meters.
-        layout: whose root is its own parent.
+        layout: skeleton layout; its root is its own parent.
 
     Returns:
         (..., C, T, V, M), meters; zero at the root.

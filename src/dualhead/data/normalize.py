@@ -162,7 +162,7 @@ def center_first_frame(bodies: Sequence[Array], layout: SkeletonLayout) -> tuple
 
     Args:
         bodies: (T, V, C), meters.
-        layout: whose center becomes the origin.
+        layout: skeleton layout; its center joint becomes the origin.
 
     Returns:
         (T, V, C), as long as before; joints that are not there stay at 0.

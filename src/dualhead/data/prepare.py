@@ -112,7 +112,7 @@ def prepare(
         dropped: CSV with a row for each body and each sample that was left out.
         reuse: a store with the same settings; its samples are copied, and only the others prepared.
         workers: processes.
-        recordings: what is said of own recordings, and what they become; see `configured`.
+        recordings: settings of own recordings; see `configured`.
 
     Raises:
         ValueError: if the dataset is not what it should be; one bad recording is dropped instead.

@@ -60,7 +60,7 @@ def read_skeleton(content: bytes, name: str, num_joints: int) -> Recording:
     Args:
         content: the file, however its lines end and its text is encoded; blank lines are passed
             over.
-        name: of the file, for the errors.
+        name: the file's name, for messages.
         num_joints: V. The official code leaves out further joints and takes missing ones for 0;
             here a body of another number is refused.
 
@@ -231,7 +231,7 @@ def _read_numbers(content: bytes, begin: Integers) -> tuple[Floats, Integers, Ma
     2**53, and ten to the number of decimals is exact too: the quotient is rounded once, correctly.
 
     Args:
-        content: which goes on for `MARGIN` bytes after the last of their lines begins.
+        content: bytes of the file, which go on for `MARGIN` bytes after the last of their lines begins.
         begin: (n,) where each number begins.
 
     Returns:

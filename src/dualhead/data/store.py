@@ -69,13 +69,13 @@ class Header:
         class_names: one for each class.
         padding: `loop` or `zero`, what follows a body's last row.
         max_bodies: bodies in a padded sample.
-        units: of the coordinates.
+        units: unit of the coordinates.
         settings: the prepare settings.
-        partial: whether it may lack samples of the dataset.
-        fingerprint: of the raw files.
-        source: what the recordings are if others prepared them; empty for the dataset's own files.
+        partial: whether the store may lack samples of the dataset.
+        fingerprint: digest of the raw files.
+        source: text that says what the recordings are if others prepared them; empty for the dataset's own files.
         dropped_digest: returns the SHA-256 of the CSV of what was left out; called after the last record.
-        address: of the settings that it is made from, which ends its name; empty outside a workspace.
+        address: address of the settings that the store is made from, which ends its name; empty outside a workspace.
         counts: returns what was kept, and dropped by reason; called after the last record.
     """
 
@@ -318,7 +318,7 @@ class Store:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._joints = self._joints[:0].copy()
 
     def split(self, name: str) -> tuple[Integers, Integers]:

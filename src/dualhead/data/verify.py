@@ -77,7 +77,7 @@ def verify(
         kind: a key of `DATASETS`.
         raw: archives, read in place, or folders.
         settings: the `prepare` section; a recording that cannot be prepared by it is damaged.
-        recordings: what is said of own recordings.
+        recordings: settings of own recordings.
         partial: whether a subset of the dataset is accepted.
 
     Raises:

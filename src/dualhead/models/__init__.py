@@ -26,8 +26,8 @@ def build_model(
     Args:
         name: a key of `MODELS`.
         settings: that network's section of params.yaml.
-        layout: of the skeletons it will see.
-        num_classes: of its logits.
+        layout: skeleton layout of its recordings.
+        num_classes: number of classes.
         in_channels: coordinates of a joint, C.
         num_bodies: body slots of a recording, M.
 

@@ -15,7 +15,7 @@ def attention_maps(network: DualHead, x: Tensor) -> dict[str, Tensor]:
     """Return the attention maps, in 0..1, by which each head's features are re-weighted (Eqs. 8 and 10).
 
     Args:
-        network: in eval mode.
+        network: a network in eval mode.
         x: (N, C, T, V, M).
 
     Returns:

@@ -75,9 +75,9 @@ class Distinct(NamedTuple):
     """The bodies of a batch to compute.
 
     Attributes:
-        rows: their numbers n * M + m, (B,).
-        counts: how many bodies each stands for, (B,).
-        places: of each body, which of them it is, (N, M).
+        rows: number n * M + m of each body, (B,).
+        counts: number of bodies that each row stands for, (B,).
+        places: row of each body, (N, M).
     """
 
     rows: Tensor
@@ -90,7 +90,7 @@ _known: list[Distinct] = []  # innermost last
 
 @contextmanager
 def known_bodies(distinct: Distinct) -> Iterator[None]:
-    """Let a batch's bodies be these within the block; they are not looked for, for which a GPU would be waited for."""
+    """Take these as a batch's bodies within the block; looking for them would wait for the GPU."""
     _known.append(distinct)
     try:
         yield

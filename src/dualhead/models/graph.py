@@ -17,7 +17,7 @@ def k_hop(layout: SkeletonLayout, num_scales: int) -> Array:
     """Return the normalized adjacency of each hop distance, the identity at distance 0 (Eq. 1).
 
     Args:
-        layout: whose edges join the joints.
+        layout: skeleton layout with the edges.
         num_scales: K; beyond the diameter of the skeleton a scale is the identity.
 
     Returns:

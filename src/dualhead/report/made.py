@@ -64,10 +64,10 @@ def ingredients(
 
     Args:
         kind: a key of `READS`.
-        name: of the table or figure; empty for the others.
+        name: name of the table or figure; empty for the others.
         grid: the content of grid.json.
         results: the folder that holds runs/ and ensembles/.
-        files: what else it reads: published numbers, template and the like.
+        files: other files that it reads: published numbers, template and the like.
     """
     part = part_of(grid, name) if kind == "table" else _part(grid, kind)
     found = [f"runs/{run}" for run in part["runs"]]

@@ -163,7 +163,7 @@ def read_result_scores(
 
     Args:
         results: the folder that holds runs/ and ensembles/.
-        result: whose scores.
+        result: the result whose scores are read.
         selection: the choice of the epoch.
         head: `coarse`, `fine` or, for both together, `fusion`.
 

@@ -126,7 +126,7 @@ def verdict(ours: Spread | None, published: float, margin: float) -> str:
     Args:
         ours: our accuracies; None if there are none.
         published: the published accuracy, rounded to 0.1.
-        margin: how far off still counts as reproduced, in points; nan where no gain is claimed.
+        margin: largest difference that counts as reproduced, in points; nan where no gain is claimed.
     """
     if ours is None:
         return NOT_RUN
@@ -261,8 +261,8 @@ def seeds_needed(
 
     Args:
         difference: the step, in points.
-        std: of the difference between two runs of one seed, over seeds.
-        variance: what `sample_variance` finds.
+        std: standard deviation, over seeds, of the difference between two runs of one seed.
+        variance: the result of `sample_variance`.
         num_tests: p-values that Holm corrects together; asked is the smallest level that one of them may get.
     """
     level = LEVEL / num_tests

@@ -55,7 +55,7 @@ class Share(NamedTuple):
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def synchronize(self, model: nn.Module) -> None:
-        """Let the model's batch statistics be those of all shares together."""
+        """Take the model's batch statistics over all shares together."""
         if self.group is not None:
             synchronize(model, self.group)
 

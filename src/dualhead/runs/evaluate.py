@@ -55,7 +55,7 @@ def evaluate(
     Where the run held subjects out, these are scored as well, by the weights of the last epoch.
 
     Args:
-        checkpoint: as `dualhead train` wrote it; every selection in it is scored.
+        checkpoint: checkpoint that `dualhead train` wrote; every selection in it is scored.
         store: the dataset that it was trained on.
         scores: the score file to write.
         metrics: the metrics.json to write.
@@ -152,7 +152,7 @@ def attend(
     """Return a network's attention maps of some samples; None if it has no attention.
 
     Args:
-        model: in eval mode.
+        model: network in eval mode.
         split: the samples.
         index: (n,) int64, those that are asked for.
         scoring: the settings by which its network is scored.

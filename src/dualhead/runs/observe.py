@@ -1,4 +1,4 @@
-"""What each of some networks makes of recordings: the scores of its heads, and its attention."""
+"""Networks' views of recordings: the scores of their heads, and their attention."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def observe(
         ensemble: the networks, which answer each by itself.
         store: prepared as theirs was.
         positions: (n,), the samples.
-        pieces: what these are, for messages.
+        pieces: the recordings or windows, for messages.
         attention: whether the networks' attention is wanted too.
 
     Raises:

@@ -93,7 +93,7 @@ class Ensemble(NamedTuple):
 
 
 class Output(NamedTuple):
-    """Where answers go, and how."""
+    """Place and format of the answers."""
 
     path: Path | None  # None: standard output
     is_json: bool  # JSON lines in place of CSV
@@ -148,12 +148,12 @@ def predict(
     Args:
         checkpoints: one, or several whose fused softmax scores are averaged.
         sources: stores, or raw recordings: files, folders, archives.
-        output: where the answers go: recording, label where known, best class by its number from 1,
+        output: place of the answers: recording, label where known, best class by its number from 1,
             its name and probability, and the five best as `class:probability`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
-        recordings: what is said of raw recordings.
-        windows: how long raw recordings are cut.
-        split: of a store whose test recordings are taken; empty: all recordings.
+        recordings: settings of raw recordings.
+        windows: length and stride of the windows of raw recordings.
+        split: split of a store whose test recordings are taken; empty: all recordings.
         segments: CSV of neighboring windows of one class, merged.
         scores: score file of the labelled recordings.
         metrics: JSON of their accuracies.
@@ -258,9 +258,9 @@ def predict_frames(
     Args:
         checkpoints: see `predict`.
         frames: the file that grows; None: standard input.
-        output: where the answers go; each is written when it is known.
+        output: place of the answers; each is written when it is known.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
-        recordings: what is said of the frames.
+        recordings: settings of the frames.
         windows: their length and stride.
         idle: seconds without a new line that end a file.
     """

@@ -51,14 +51,14 @@ class Piece(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """How long recordings are cut: frames of a window, and from one window's start to the next's."""
+    """Windows that recordings are cut into: their frames, and frames between the starts of two."""
 
     length: int  # 0: each recording is one piece
     stride: int
 
 
 class Source(NamedTuple):
-    """How raw recordings become what a network takes."""
+    """The preparation that makes raw recordings fit for a network."""
 
     said: Said
     wanted: Wanted
@@ -74,8 +74,8 @@ def source_for(
     Args:
         layout: the network's.
         preparation: the settings that its recordings were prepared with.
-        recordings: what is said of the files; see `recordings` of a dataset in params.yaml.
-        windows: how they are cut.
+        recordings: settings of the files; see `recordings` of a dataset in params.yaml.
+        windows: length and stride of windows.
     """
     wanted = wanted_of(recordings)
     wanted = replace(wanted, layout=layout, fps=preparation.get("to_fps", 0.0))
@@ -106,7 +106,7 @@ def prepared_store(
 
     Args:
         paths: files, folders or archives of recordings.
-        source: how they are prepared.
+        source: their preparation.
         class_names: the network's, among which labels are looked up.
 
     Raises:
@@ -216,9 +216,9 @@ def follow(lines: Iterator[str], name: str, source: Source) -> Iterator[Frames]:
     in a file.
 
     Args:
-        lines: as they come; the recording ends when they do.
-        name: of the recording.
-        source: how it is prepared; with windows.
+        lines: lines as they come; the recording ends when they do.
+        name: the recording's name.
+        source: its preparation, with windows.
     """
     header, kept, begin, count = "", [], 0, 0
     length, stride = source.windows

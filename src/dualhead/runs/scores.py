@@ -190,7 +190,7 @@ def read_scores(path: Path, selection: str, head: str, kind: str) -> Scores:
 
     Args:
         path: the file.
-        selection: whose weights: `last`, `best_on_validation` or `best_on_test`.
+        selection: choice of weights: `last`, `best_on_validation` or `best_on_test`.
         head: `coarse`, `fine` or `fusion`.
         kind: `softmax` or `logits`.
 

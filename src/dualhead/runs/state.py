@@ -55,7 +55,7 @@ class Training:
         all_seconds: spent altogether, evaluation included.
         peak_memory: megabytes.
         counted_at: up to when `all_seconds` counts, by time.monotonic.
-        saved_at: when the state was last written, by time.monotonic.
+        saved_at: time of the last state file, by time.monotonic.
         share: part of each batch that this process computes.
         passes: forward and backward, where a GPU has recorded them.
     """

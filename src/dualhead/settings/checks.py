@@ -46,7 +46,7 @@ def complete(params: Mapping[str, Any], folder: Path) -> Settings:
 
     Args:
         params: a workspace's own params, as read.
-        folder: that a relative `extends` starts from.
+        folder: folder that a relative `extends` starts from.
 
     Raises:
         ValueError: on an unknown or misfit setting.

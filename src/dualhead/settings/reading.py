@@ -44,7 +44,7 @@ class Located:
 
     Attributes:
         content: plain values, mappings of text at the top.
-        file: that is named where a value has no place of its own.
+        file: file that is named where a value has no place of its own.
         places: keys from the top down -> `FILE:LINE`.
     """
 

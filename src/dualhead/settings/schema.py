@@ -22,6 +22,8 @@ LONGEST_NAME: Final = 100
 """Bytes of a name, which becomes a part of file names."""
 SHOWN: Final = 60
 """Characters of a wrong value that are shown."""
+FEW: Final = 5
+"""Known names that a refusal shows at most."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Kind:
         expected: it, in a person's words.
         check: raises ValueError for a value that is of another kind.
         json: its JSON Schema.
-        fields: of a record, its keys.
+        fields: keys of a record.
     """
 
     expected: str
@@ -93,11 +95,15 @@ def shown(value: object) -> str:
 
 
 def closest(name: object, known: Iterable[str]) -> str:
-    """Return `; did you mean 'epochs'?` where a known name is close, and the known ones."""
+    """Return `; did you mean 'epochs'?` where a known name is close, and a few of the known ones."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name)[:LONGEST_NAME], names, 1)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"; {hint}known here: {names}"
+    if len(names) <= FEW:
+        return f"; {hint}known here: {', '.join(names)}"
+    if close:
+        return f"; {hint.rstrip()}"
+    return f"; known here: {', '.join(names[:FEW])} and {len(names) - FEW} more"
 
 
 def kind(expected: str, fits: Callable[[Any], bool], json: Mapping[str, Any]) -> Kind:
@@ -260,8 +266,10 @@ def record(fields: Mapping[str, Field], *, partial: bool = False, more: bool = F
 def _unknown(key: object, place: Place, known: Iterable[str]) -> ValueError:
     line = place.source.place((*place.keys, str(key)))
     within = str(place).removeprefix(place.source.place(place.keys)).removeprefix(": ")
+    known = sorted(known)
+    where = "; `dualhead schema` lists those of a params.yaml" if len(known) > FEW else ""
     return ValueError(
-        f"{line}: unknown setting {key!r} in {within or 'the file'}{closest(key, known)}"
+        f"{line}: unknown setting {key!r} in {within or 'the file'}{closest(key, known)}{where}"
     )
 
 

@@ -30,7 +30,7 @@ def collect(folder: Path, results: Path, *, remove: bool) -> None:
     Args:
         folder: the workspace.
         results: its results.
-        remove: whether to move it.
+        remove: whether it is moved.
 
     Raises:
         ValueError: if a params file cannot be resolved: nothing is touched then.

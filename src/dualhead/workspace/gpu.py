@@ -49,7 +49,7 @@ def claim(
     Args:
         device: `auto` or `cuda`, which leave the choice to us; any other is yielded as it is.
         environment: variables; CUDA_VISIBLE_DEVICES and SLURM_JOB_ID count.
-        trainings_per_gpu: how many may share one.
+        trainings_per_gpu: number of trainings that may share a GPU.
         locks: the machine's folder for lock files, which all its users share.
         devices: the machine's folder of devices.
 

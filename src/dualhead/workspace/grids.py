@@ -22,7 +22,7 @@ def plan(folder: Path, **given: Any) -> Settings:
 
     Args:
         folder: the workspace.
-        given: what lies on top, as `load_workspace` takes it.
+        given: settings on top, as `load_workspace` takes them.
 
     Raises:
         ValueError: if a file is missing, or holds a setting that is refused.

@@ -92,7 +92,7 @@ def init(folder: Path, example: str) -> list[Path]:
     """Make a workspace, and return what was written; what is there already is left alone.
 
     Args:
-        folder: to be made, or one without a params.yaml.
+        folder: a folder to be made, or one without a params.yaml.
         example: a key of `EXAMPLES`.
 
     Raises:

@@ -113,7 +113,7 @@ def date_now(folders: Iterable[Path]) -> None:
 
 
 def end(*, failed: bool) -> None:
-    """Let go of the workspace; a call that failed cancels the jobs that it leaves on a cluster."""
+    """Leave the workspace; a call that failed cancels the jobs that it leaves on a cluster."""
     recovery.unregister(SNAKEMAKE)
     if failed:
         recovery.cancel_left_jobs(SNAKEMAKE)

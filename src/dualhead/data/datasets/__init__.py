@@ -35,7 +35,7 @@ def configured(kind: str, raw: Sequence[Path], recordings: Settings) -> Dataset:
     Args:
         kind: a key of `DATASETS`.
         raw: folders and archives.
-        recordings: what is said of own recordings; see `recordings` of a dataset in params.yaml.
+        recordings: settings of own recordings; see `recordings` of a dataset in params.yaml.
 
     Raises:
         ValueError: for settings of own recordings with a published dataset, or arrays that others

@@ -160,7 +160,7 @@ def prepare_crowd(joints: Floats, name: str, max_bodies: int) -> Prepared:
     Args:
         joints: (T, persons, V, 3), x and y as fractions of the picture, y down, and a score; the
             score is 0 where a joint was not seen.
-        name: of the recording.
+        name: the recording's name.
         max_bodies: persons kept of each frame.
     """
     joints = _center(joints)

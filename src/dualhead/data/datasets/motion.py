@@ -32,12 +32,12 @@ class NobodyError(ValueError):
 
 @dataclass(frozen=True)
 class Said:
-    """What is said of recordings; what is not, their files have to say.
+    """Facts that a user states about recordings; their files have to tell the others.
 
     Attributes:
         form: a key of `FORMS`; empty: told by content.
-        layout: of their joints.
-        unit: of their coordinates.
+        layout: skeleton layout of their joints.
+        unit: unit of their coordinates.
         fps: frames a second; 0: not said.
         picture: width and height in pixels; (0, 0): not said.
     """
@@ -51,10 +51,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What recordings become.
+    """The form that recordings are converted to.
 
     Attributes:
-        layout: of the joints in the store; None: as they are.
+        layout: skeleton layout in the store; None: the recordings' own.
         fps: frames a second in the store; 0: as they are.
         joints: joints of the layout that are the mean of others than usual, by name.
     """

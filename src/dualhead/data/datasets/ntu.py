@@ -163,7 +163,7 @@ def prepare_ntu_sample(content: bytes, sample: RawSample, settings: Settings) ->
 
     Args:
         content: the file.
-        sample: what it is.
+        sample: the recording's name, label and place.
         settings: the `prepare` section: denoise, normalize, max_bodies.
 
     Raises:
@@ -189,7 +189,7 @@ def prepare_chosen(joints: Array, name: str, settings: Settings) -> Prepared:
 
     Args:
         joints: (M, T, V, 3) float32, meters, the main body first; 0 where it is not there.
-        name: of the recording.
+        name: the recording's name.
         settings: the `prepare` section; bodies beyond `max_bodies` are left out.
     """
     num_bodies, num_frames, num_joints, _ = joints.shape

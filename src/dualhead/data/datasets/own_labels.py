@@ -29,7 +29,7 @@ LARGEST = 32767  # of a number in a store's meta columns
 
 
 class Label(NamedTuple):
-    """What is known of one recording; empty where it is not."""
+    """The known facts of one recording; empty where one is not known."""
 
     label: str = ""
     subject: str = ""
@@ -103,8 +103,8 @@ def number_labels(names: Sequence[str], rows: Sequence[Label], settings: Setting
     Classes are sorted, by value if all are numbers. A recording without a class is in no part.
 
     Args:
-        names: of the recordings.
-        rows: of the same.
+        names: the recordings' names.
+        rows: the recordings' labels, in the same order.
         settings: `train_share` and `split_seed` of split `share`, `train_subjects`,
             `train_cameras`; where these are not given, `train_share` of people or cameras train.
     """

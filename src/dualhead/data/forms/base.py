@@ -66,7 +66,7 @@ class Form:
 
     Attributes:
         name: on the command line.
-        text: what writes it, in a few words.
+        text: the program that writes it, in a few words.
         fits: says of a content whether it is of this form.
         parse: returns the recording; raises ValueError for a damaged one, or what Python says of a
             document of another shape: see `MISSHAPEN`.

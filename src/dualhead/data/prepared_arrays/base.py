@@ -68,7 +68,7 @@ class ArrayForm:
     """One way in which others publish prepared recordings.
 
     Attributes:
-        name: of the form.
+        name: the form's name.
         fits: returns whether a file or folder is of this form.
         dataset: returns a dataset as this file or folder holds it.
         places: returns the place of each recording's numbers by its member; what cannot be read where it

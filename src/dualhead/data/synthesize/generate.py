@@ -67,11 +67,11 @@ def synthesize(
 
     Args:
         output: folder, which appears when it is whole.
-        classes: how many of `ACTIONS`, from the first.
+        classes: number of actions, the first of `ACTIONS`.
         subjects: people, each with a body and a manner of moving.
         cameras: views of each performance, 1 to 3.
         setups: distances and heights of the cameras, alternating over subjects and repetitions.
-        repetitions: of each action by each subject.
+        repetitions: number of times that each subject does each action.
         frames: shortest and longest recording.
         seed: the same seed writes the same files.
 

@@ -24,14 +24,14 @@ class Pose:
 
     Attributes:
         ahead: way gone forward.
-        drop: how much lower the hips are.
+        drop: distance by which the hips are lower.
         turn: heading, about the vertical.
-        lean: of the trunk, forward.
-        arm: of the upper arm, from hanging down (0) to straight up (pi).
+        lean: forward angle of the trunk.
+        arm: angle of the upper arm, from hanging down (0) to straight up (pi).
         out: plane of the arm, forward (0) or sideways (pi / 2).
         elbow: flexion.
-        bend: of the hand at the wrist.
-        roll: of the forearm about itself.
+        bend: angle of the hand at the wrist.
+        roll: angle of the forearm about itself.
         thigh: forward.
         knee: flexion.
     """

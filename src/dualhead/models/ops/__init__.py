@@ -23,7 +23,7 @@ _chosen = ["auto"]  # innermost last
 
 @contextmanager
 def use(name: str) -> Iterator[None]:
-    """Let the operations of the block be computed by the implementation of that name.
+    """Compute the operations of the block by the implementation of that name.
 
     Args:
         name: a key of `IMPLEMENTATIONS`; or `auto`: `cpu` on a CPU, `compiled` on a GPU, but `plain` where torch
@@ -70,7 +70,7 @@ def graph_conv(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None
 def window_graph_conv(
     x: Tensor, adjacency: Tensor, weight: Tensor, *, window: int, stride: int
 ) -> Tensor:
-    """Do the same in windows of frames; see `plain.window_graph_conv`."""
+    """Gather over joints in windows of frames; see `plain.window_graph_conv`."""
     run = IMPLEMENTATIONS[chosen(x)].window_graph_conv
     found: Tensor = run(x, adjacency, weight, window=window, stride=stride)
     return found

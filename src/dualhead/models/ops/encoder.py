@@ -67,9 +67,9 @@ def encode(network: Encoder, rows: Tensor, counts: Tensor | None) -> Features:
     """Return each head's features of each body, (B, C) or more, the mean over frames and joints.
 
     Args:
-        network: whose encoder is compiled.
+        network: the network, whose encoder is compiled.
         rows: (B, T, V, C).
-        counts: how many bodies each row stands for, (B,).
+        counts: number of bodies that each row stands for, (B,).
 
     Raises:
         torch._dynamo.exc.TorchDynamoException: if it cannot be compiled (`failure`).

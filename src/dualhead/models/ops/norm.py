@@ -70,7 +70,7 @@ class Rows:
     """The rows of a batch.
 
     Attributes:
-        counts: how many equal rows each stands for, (B,), whole numbers; None: every row counts once.
+        counts: number of equal rows that each row stands for, (B,), whole numbers; None: every row counts once.
         observed: running statistics, and what to move them towards.
     """
 
@@ -97,7 +97,7 @@ _running: list[Rows] = []  # innermost last
 
 @contextmanager
 def row_counts(counts: Tensor | None) -> Iterator[None]:
-    """Let each row of a batch stand for as many equal ones as `counts` says, within the block.
+    """Count each row of a batch as many times as `counts` says, within the block.
 
     Only the statistics of normalizations need to know. A row with count 0 has no influence on any other. Running
     statistics move when the block ends, all at once.
@@ -129,9 +129,9 @@ def observe(norm: BatchNorm, mean: Tensor, variance: Tensor, own: slice = EVERY)
 
     Args:
         norm: the normalization.
-        mean: of the channels `own`.
-        variance: of the same.
-        own: which of the normalization's channels these are.
+        mean: mean of the channels `own`.
+        variance: their variance.
+        own: channels of the normalization that these are.
     """
     found = [(norm.running_mean[own], mean), (norm.running_var[own], variance)]
     if _running:
@@ -171,7 +171,7 @@ def weighted_norm(
 
     Args:
         term: x, and the normalization.
-        own: which of the normalization's channels x has.
+        own: channels of the normalization that x has.
         one_pass: whether the variance is taken about the running mean, in the same pass as the mean; a compiler makes
             one kernel of it. It loses digits where the mean is many standard deviations away from the running one.
         relu: whether the result is cut off at zero; where, the backward pass finds out from x, which it reads anyway.

@@ -38,7 +38,7 @@ def graph_conv(x: Tensor, adjacency: Tensor, weight: Tensor, bias: Tensor | None
 def window_graph_conv(
     x: Tensor, adjacency: Tensor, weight: Tensor, *, window: int, stride: int
 ) -> Tensor:
-    """Do the same in windows of frames, in which joints gather over all joints of all frames (MS-G3D).
+    """Gather in windows of frames, over all joints of all their frames (MS-G3D).
 
     Args:
         x: (B, T, V, C).

@@ -23,7 +23,7 @@ def write_page(page: Page, output: Path) -> None:
     """Write a page that needs nothing beside it and asks no network for anything.
 
     Args:
-        page: what it shows; the same content gives the same bytes.
+        page: its content; the same content gives the same bytes.
         output: the HTML file to write.
     """
     with replacing(output) as temporary:

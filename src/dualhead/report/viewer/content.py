@@ -1,4 +1,4 @@
-"""What a page of recordings shows, and its form in the page: numbers as 16 bits, in base64."""
+"""Content of a page of recordings, and its form in the page: numbers as 16 bits, in base64."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Windows(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What one network makes of one recording."""
+    """One network's view of one recording."""
 
     heads: Mapping[str, Array]  # fusion, and coarse and fine where there are two heads: (classes,)
     windows: Windows | None = None
@@ -76,7 +76,7 @@ def by_rounds(places: Sequence[int], kinds: Sequence[object]) -> list[int]:
 
 
 class Page(NamedTuple):
-    """What a page shows."""
+    """Content of a page."""
 
     title: str
     facts: Sequence[tuple[str, str]]  # what it was made from, by name

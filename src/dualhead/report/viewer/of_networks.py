@@ -37,7 +37,7 @@ WHOLE = Cut(0, 1)
 
 
 class Wanted(NamedTuple):
-    """Which recordings a page shows, and how."""
+    """The choice of recordings for a page."""
 
     names: Sequence[str] = ()  # none: `number`, of each class by turns
     number: int = 20
@@ -59,10 +59,10 @@ def page_of_recordings(
     Args:
         sources: one store, or raw recordings: files, folders, archives.
         checkpoints: networks, which answer each by itself; none shows the skeletons alone.
-        wanted: which recordings, and windows.
+        wanted: choice of recordings and windows.
         title: the page's.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
-        recordings: what is said of raw recordings.
+        recordings: settings of raw recordings.
 
     Raises:
         ValueError: for recordings that cannot be read, or not by these networks.
@@ -116,7 +116,7 @@ def recording_of(
     Args:
         sources: one store, or raw recordings.
         name: the recording's; empty: the only one there is.
-        recordings: what is said of raw recordings.
+        recordings: settings of raw recordings.
 
     Raises:
         ValueError: if there is none of that name, or several and no name.

@@ -159,7 +159,7 @@ def page_of(
         title: the page's.
         facts: more lines of its head.
         names: recordings whose skeletons are shown; none: `count` that tell most.
-        count: how many these are; see `telling`.
+        count: number of recordings; see `telling`.
 
     Raises:
         ValueError: if the networks were scored on other recordings, or a result is another's.

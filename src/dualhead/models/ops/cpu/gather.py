@@ -74,7 +74,7 @@ def gather_mix(
         weight: (out_channels, K * C).
         bias: (out_channels,) or None.
         window: W, odd.
-        stride: of the windows.
+        stride: frames between windows.
 
     Returns:
         (B, T', R, out_channels).
@@ -163,7 +163,7 @@ def mix_gather(x: Tensor, gather: Tensor, weight: Tensor, *, window: int, stride
         gather: (R, W * V * K), from (frame, joint, scale).
         weight: (out_channels, K * C).
         window: W, odd.
-        stride: of the windows.
+        stride: frames between windows.
 
     Returns:
         (B, T', R, out_channels).

@@ -112,7 +112,7 @@ class Normalization(NamedTuple):
         The gradient of a row is summed over its copies, here and everywhere.
 
         Args:
-            grad: of the normalized x.
+            grad: gradient of the normalized x.
             x: (B, T, ..., C).
             in_place: whether grad may be overwritten.
         """
