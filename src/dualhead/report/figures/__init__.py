@@ -62,13 +62,12 @@ FIGURES: Final[Mapping[str, Kind]] = {
         "Confusion of {variant}, {stream}, on {benchmark}, all seeds together: every class (left), and "
         "the pairs that are confused most{beside_baseline} (right).",
     ),
-    "strips": Kind(
-        "strips",
-        frozenset({"variant"}),
-        "Test recordings over time (frame numbers below), with the scores of {variant}"
-        "{and_of_baseline} for the true class and for the one it is confused with (the paper's "
-        "Figures 1 and 6). Drawn are the frames and bodies that the network gets. Chosen where the gain is "
-        "largest, by the first seed: examples, not evidence.",
+    "selection": Kind(
+        "training",
+        frozenset(),
+        "Test accuracy gained by choosing the epoch on the test set, as the field reports it, over taking "
+        "the last one, as we do (dashed: the mean gain). Where subjects are held out of the training, also what "
+        "choosing it on them gains, which needs no look at the test set.",
     ),
     "attention": Kind(
         "attention",
@@ -83,15 +82,16 @@ FIGURES: Final[Mapping[str, Kind]] = {
         frozenset({"variant", "one modality"}),
         "Accuracy with 95 % interval, and parameters, of every variant: {stream}, {benchmark}.",
     ),
-    "selection": Kind(
-        "training",
-        frozenset(),
-        "Test accuracy gained by choosing the epoch on the test set, as the field reports it, over taking "
-        "the last one, as we do (dashed: the mean gain). Where subjects are held out of the training, also what "
-        "choosing it on them gains, which needs no look at the test set.",
+    "strips": Kind(
+        "strips",
+        frozenset({"variant"}),
+        "Test recordings over time (frame numbers below), with the scores of {variant}"
+        "{and_of_baseline} for the true class and for the one it is confused with (the paper's "
+        "Figures 1 and 6). Drawn are the frames and bodies that the network gets. Chosen where the gain is "
+        "largest, by the first seed: examples, not evidence.",
     ),
 }
-"""Every figure by its name, in the order of the report."""
+"""Every figure by its name, in the order of the report, in which two of them mostly fill a page."""
 
 
 def available(grid: Settings) -> list[str]:
