@@ -31,7 +31,7 @@ from dualhead.models import bodies, build_model, ops
 from dualhead.models.convert import published_views
 from dualhead.models.fold import fold
 from dualhead.runs.inference import autocast, precision
-from dualhead.runs.train import make_optimizer
+from dualhead.runs.step import make_optimizer
 from dualhead.settings import checks
 from dualhead.settings.params import Settings
 from dualhead.settings.run import TrainSettings

@@ -16,6 +16,7 @@ from dualhead.runs import train as train_module
 from dualhead.runs.evaluate import evaluate
 from dualhead.runs.scores import REMEDY, read_scores, read_selections
 from dualhead.runs.state import resume
+from dualhead.runs.step import make_optimizer
 from dualhead.settings.run import RunConfig
 from tests.builders.tiny import signal_at, tiny_config, tiny_networks, train_in, write_tiny_store
 
@@ -48,7 +49,7 @@ def resumed(path: Path) -> tuple[object, ...]:
     """Return a training after it took up a state."""
     config = RunConfig.of(tiny_config())
     network = train_module.build_model("", {}, None, 3, in_channels=3, num_bodies=2)
-    optimizer = train_module.make_optimizer(network, config.train)
+    optimizer = make_optimizer(network, config.train)
     run = train_module.Training(network, optimizer, torch.Generator())
     resume(run, path, config, torch.device("cpu"))
     return run.model.state_dict(), run.generator.get_state(), run.order, run.records, run.history

@@ -14,7 +14,8 @@ import torch
 from dualhead.data.store import Store
 from dualhead.runs.batches import load_split
 from dualhead.runs.distributed import ALONE, Share, run_shared
-from dualhead.runs.train import REQUEUE, begin, train, training_step
+from dualhead.runs.step import training_step
+from dualhead.runs.train import REQUEUE, begin, train
 from dualhead.settings import checks
 from dualhead.settings.run import RunConfig
 from tests.builders.tiny import tiny_config, write_tiny_store
@@ -47,7 +48,7 @@ def one_step(
         split = load_split(source, source.split("thirds")[0], torch.device(device))
         run = begin(RunConfig.of(config(model)), source, torch.device(device), share)
     run.model.double().train()
-    with mock.patch("dualhead.runs.train.head_logits", double_logits):
+    with mock.patch("dualhead.runs.step.head_logits", double_logits):
         record = training_step(run, split, torch.arange(BATCH), RunConfig.of(config(model)))
     gradients = {f"grad {name}": p.grad for name, p in run.model.named_parameters()}
     torch.save(gradients | run.model.state_dict() | record, output / f"{share.rank}.pt")

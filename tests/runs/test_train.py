@@ -21,13 +21,9 @@ from dualhead.runs.batches import epoch_order, load_split, make_batch
 from dualhead.runs.evaluate import evaluate
 from dualhead.runs.partition import split_positions
 from dualhead.runs.state import Training, forget
+from dualhead.runs.step import learning_rate, make_optimizer, training_step
 from dualhead.runs.stopping import STOP_SIGNALS, stop_requests
-from dualhead.runs.train import (
-    REQUEUE,
-    learning_rate,
-    make_optimizer,
-    training_step,
-)
+from dualhead.runs.train import REQUEUE
 from dualhead.settings import checks
 from dualhead.settings.run import RunConfig, TrainSettings
 from dualhead.workspace.rules import DIVERGED

@@ -82,6 +82,10 @@ class Training:
         """Finished epochs, and the finished part of the running one."""
         return self.epoch + len(self.records) / max(len(self.order), 1)
 
+    def seconds_left(self, epochs: int) -> float:
+        """Return the seconds that the rest of `epochs` takes at the speed so far."""
+        return self.all_seconds * (float(epochs) / self.epochs_done - 1)
+
     def count_time(self) -> float:
         """Add the time since the last call to `all_seconds`; return it."""
         passed = time.monotonic() - self.counted_at

@@ -11,46 +11,27 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor, nn
-from torch.nn.functional import cross_entropy, softmax
+from torch import Generator, Tensor
 
 from dualhead.data.store import Store
 from dualhead.files import digest_of, write_csv
 from dualhead.models import build_model
-from dualhead.models.bodies import Distinct, filled_rows, known_bodies
 from dualhead.models.checkpoint import save_checkpoint
 from dualhead.models.complexity import count_macs, count_parameters
 from dualhead.progress import duration, progress
-from dualhead.runs.batches import (
-    Split,
-    epoch_order,
-    load_split,
-    make_batch,
-    present_bodies,
-    send,
-)
+from dualhead.runs.batches import Split, epoch_order, load_split
 from dualhead.runs.distributed import ALONE, Share
 from dualhead.runs.environment import device_name, git_commit, peak_memory, versions
 from dualhead.runs.evaluate import score_split
-from dualhead.runs.inference import (
-    autocast,
-    choose_device,
-    head_logits,
-    memory_error,
-    precision,
-    use_cpu,
-)
+from dualhead.runs.inference import choose_device, memory_error, precision, use_cpu
 from dualhead.runs.metrics import top_k_accuracy
 from dualhead.runs.partition import check_store, split_positions
-from dualhead.runs.replay import Passes
-from dualhead.runs.scores import fuse
 from dualhead.runs.state import Training, refuse_divergence, resume, save_state
+from dualhead.runs.step import learning_rate, make_optimizer, training_step
 from dualhead.runs.stopping import Requested, stop_requests
 from dualhead.settings.params import Settings
 from dualhead.settings.run import RunConfig, TrainSettings
@@ -62,10 +43,8 @@ It is EX_TEMPFAIL of sysexits.h; a scheduler may requeue on it."""
 
 SAVE_SECONDS = 600.0
 CHECK_STEPS = 50  # between two looks at the loss, each of which waits for the device
-EVALUATED = (
-    "test",
-    "validation",
-)  # parts evaluated after an epoch; no gradient is ever computed of them
+EVALUATED = ("test", "validation")
+"""Parts of the store that are evaluated after an epoch; no gradient is ever computed of them."""
 
 
 def train(
@@ -135,6 +114,10 @@ def _train_epochs(
 ) -> bool:
     """Train until the last epoch is done; return False if a stop was asked for, with the state saved."""
     settings, split = config.train, splits["training"]
+    advice = (
+        f"lower train.forward_batch_size, now {settings.forward_batch_size}; gradients are "
+        f"accumulated, so the effective train.batch_size stays {settings.batch_size}"
+    )
     while run.epoch < settings.epochs:
         if not len(run.order):
             sizes = len(split), settings.batch_size, settings.passes
@@ -144,7 +127,7 @@ def _train_epochs(
         run.model.train()
         run.count_time()
         stopped = False
-        with memory_error(split.device, _memory_advice(settings)):
+        with memory_error(split.device, advice):
             for index in _remaining_batches(run, settings):
                 run.records.append(training_step(run, split, index, config))
                 run.samples += len(index)
@@ -165,6 +148,113 @@ def _train_epochs(
         if run.share.rank == 0:
             print(_epoch_line(run, settings), file=sys.stderr, flush=True)
     return True
+
+
+def _remaining_batches(run: Training, settings: TrainSettings) -> Iterator[Tensor]:
+    """Yield the remaining batches of the running epoch, with a progress bar in the first process."""
+    steps = run.order[len(run.records) :]
+    if run.share.rank:
+        return iter(steps)
+    return progress(
+        steps,
+        total=len(steps),
+        label=f"epoch {run.epoch + 1}/{settings.epochs}",
+        unit="samples",
+        scale=run.order.shape[1],
+        describe=lambda: (
+            f"loss {float(run.records[-1]['loss']):.3f}, all epochs: "
+            f"{duration(run.seconds_left(settings.epochs))}"
+        ),
+    )
+
+
+def _finish_epoch(
+    run: Training, splits: dict[str, Split], config: RunConfig, batch_size: int
+) -> None:
+    """Evaluate if it is due, keep the best weights, and add the epoch's row to the history."""
+    settings = config.train
+    row = {"epoch": run.epoch + 1, "learning_rate": float(run.optimizer.param_groups[0]["lr"])}
+    for key in run.records[0]:
+        row[key] = float(torch.stack([record[key] for record in run.records]).double().mean())
+    run.epoch += 1
+    due = run.epoch % settings.evaluate_every == 0 or run.epoch == settings.epochs
+    for part in [part for part in EVALUATED if part in splits and due and run.share.rank == 0]:
+        labels = splits[part].labels.numpy()
+        for head, kinds in score_split(run.model, splits[part], config.scoring, batch_size).items():
+            row[f"{part}_{head}_top1"] = top_k_accuracy(kinds["softmax"], labels, 1)
+        top1, best = row[f"{part}_fusion_top1"], run.best.get(f"best_on_{part}", {"top1": -1.0})
+        if top1 > best["top1"]:
+            kept = {"epoch": run.epoch, "top1": top1, "model": run.weights()}
+            run.best[f"best_on_{part}"] = kept
+    run.count_time()
+    spent = sum(earlier["seconds"] for earlier in run.history)
+    run.history.append({**row, "seconds": round(run.all_seconds - spent, 3)})
+    run.order, run.records = run.order[:0], []
+    run.peak_memory = max(run.peak_memory, peak_memory(splits["training"].device))
+
+
+def _epoch_line(run: Training, settings: TrainSettings) -> str:
+    """Return an epoch as the log shows it."""
+    row, evaluated = run.history[-1], []
+    for part in [part for part in EVALUATED if f"{part}_fusion_top1" in row]:
+        heads = [key for key in row if key.startswith(f"{part}_")]
+        shown = (f"{key.split('_')[1]} {row[key]:.2f}" for key in heads)
+        evaluated.append(" ".join([part, *shown]))  # test coarse 81.20 fine 82.00 fusion 83.10
+    return "  ".join(
+        [
+            f"epoch {run.epoch}/{settings.epochs}",
+            f"lr {row['learning_rate']:g}",
+            f"loss {row['loss']:.4f}",
+            f"train {row['train_top1']:.2f}",
+            *evaluated,
+            f"{run.samples / run.seconds:.1f} samples/s",
+            f"{duration(run.seconds_left(settings.epochs))} left",
+        ]
+    )
+
+
+def _write_results(
+    run: Training, config: RunConfig, store: Store, output: Path, history: Path
+) -> None:
+    """Write the history, then the checkpoint with the last epoch's weights and those that did best.
+
+    The authors report the weights that did best on the test set, chosen by looking at it; ours are
+    the last. Best on held-out subjects is what one could choose without looking.
+    """
+    selections = {"last": {"epoch": run.epoch, "model": run.weights()}}
+    for name, kept in run.best.items():
+        selections[name] = {"epoch": kept["epoch"], "model": kept["model"]}
+    header = list(run.history[-1])
+    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
+    save_checkpoint(
+        output,
+        config=config.to_mapping(),
+        layout=store.layout,
+        class_names=store.class_names,
+        preparation=store.attributes["settings"],
+        selections=selections,
+        training=_facts(run, config, store) | {"files": {history.name: digest_of(history)}},
+    )
+
+
+def _facts(run: Training, config: RunConfig, store: Store) -> Settings:
+    """Return the facts about a training that its checkpoint keeps."""
+    device = next(run.model.parameters()).device
+    frames, layout = config.input.num_frames, store.layout
+    shape = (1, layout.num_coordinates, frames, layout.num_joints, store.max_bodies)
+    return {
+        "epochs": run.epoch,
+        "seconds": round(run.all_seconds, 3),
+        "samples_per_second": round(run.samples / run.seconds, 3),
+        "final_loss": run.history[-1]["loss"],
+        "device": device_name(device, run.share.size),
+        "peak_memory_mb": round(run.peak_memory, 1),
+        "parameters": count_parameters(run.model),
+        "gmacs": count_macs(run.model, shape) / 1e9,
+        "data": {key: store.attributes[key] for key in ("fingerprint", "settings")},
+        "git": git_commit(),
+        "versions": versions(),
+    }
 
 
 def _check_settings(config: RunConfig, share: Share) -> None:
@@ -229,221 +319,3 @@ def begin(config: RunConfig, store: Store, device: torch.device, share: Share = 
         generator=Generator().manual_seed(config.seed),
         share=share,
     )
-
-
-def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
-    """Return SGD with Nesterov momentum, and weight decay on every parameter as the authors do."""
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-        fused=all(weight.is_cuda for weight in model.parameters()) or None,
-    )
-
-
-def learning_rate(epoch: int, settings: TrainSettings) -> float:
-    """Return the learning rate of an epoch, counted from 0.
-
-    It grows linearly over the warm-up epochs and is divided by 10 after each milestone: with
-    milestone 40, the 41st epoch is the first slower one.
-    """
-    base, warmup = settings.learning_rate, settings.warmup_epochs
-    if epoch < warmup:
-        return base * (epoch + 1) / warmup
-    passed = sum(epoch >= milestone for milestone in settings.milestones)
-    return base / float(10**passed)
-
-
-def training_step(
-    run: Training, split: Split, index: Tensor, config: RunConfig
-) -> dict[str, Tensor]:
-    """Take one step on the samples `index`; return its loss, each head's, and the percentage right.
-
-    Gradients are accumulated over parts of `forward_batch_size`, weighted by their share of the
-    batch; batch statistics are those of a part. Of each part every process makes the whole batch,
-    so that all draw the same numbers, and computes its share.
-    """
-    settings, passes = config.train, _passes(run, split, config)
-    run.optimizer.zero_grad(set_to_none=passes is None)
-    total: dict[str, Tensor] = {}
-    for part in torch.split(index, settings.forward_batch_size):
-        own = run.share.own(len(part))
-        batch = make_batch(
-            split,
-            part,
-            modality=config.modality,
-            settings=config.input,
-            generator=run.generator,
-        )[own]
-        labels = send(split.labels[part[own]], split.device)
-        weight = len(labels) / len(index)
-        if passes is None:
-            record = _forward(run.model, config, batch, labels)
-            (weight * record["loss"]).backward()  # type: ignore[no-untyped-call]
-        else:
-            distinct = filled_rows(present_bodies(split, part[own], config.input))
-            bodies = (send(values, split.device) for values in distinct)
-            record = passes(weight, batch, labels, *bodies)
-        total = {key: total.get(key, 0) + weight * value.detach() for key, value in record.items()}
-    gradients = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
-    run.share.add_up([*gradients, *total.values()])
-    run.optimizer.step()
-    return total
-
-
-def _passes(run: Training, split: Split, config: RunConfig) -> Passes | None:
-    """Return what records a training's passes; None where they are not recorded: on a CPU, and by several processes."""
-    if split.device.type != "cuda" or run.share.group is not None:
-        return None
-    if run.passes is None:
-        run.passes = Passes(run.model, partial(_forward, run.model, config))
-    return run.passes
-
-
-def _forward(
-    model: nn.Module, config: RunConfig, batch: Tensor, labels: Tensor, *distinct: Tensor
-) -> dict[str, Tensor]:
-    """Return a batch's loss, each head's, and the percentage right; `distinct` are its bodies, if they are known."""
-    settings = config.train
-    known = known_bodies(Distinct(*distinct)) if distinct else nullcontext()
-    with known, autocast(settings.precision, batch.device):
-        logits = head_logits(model, batch)
-    record = _losses(logits, labels, settings.loss)
-    return {**record, "train_top1": _accuracy(logits, labels, config.fusion_weight)}
-
-
-def _losses(logits: Mapping[str, Tensor], labels: Tensor, kind: str) -> dict[str, Tensor]:
-    """Return each head's cross entropy, and their sum (Sec. 3.6) or mean (official code)."""
-    losses = {f"loss_{head}": cross_entropy(values, labels) for head, values in logits.items()}
-    total = torch.stack(list(losses.values())).sum()
-    return {"loss": total / len(losses) if kind == "mean" else total, **losses}
-
-
-def _accuracy(logits: Mapping[str, Tensor], labels: Tensor, weight: float) -> Tensor:
-    """Return the percentage of a batch that the fused softmax gets right."""
-    scores = {head: softmax(values.detach(), dim=-1) for head, values in logits.items()}
-    fused = (
-        scores["fusion"] if "fusion" in scores else fuse(scores["coarse"], scores["fine"], weight)
-    )
-    return 100 * (fused.argmax(-1) == labels).float().mean()
-
-
-def _remaining_batches(run: Training, settings: TrainSettings) -> Iterator[Tensor]:
-    """Yield the remaining batches of the running epoch, with a progress bar in the first process."""
-    steps = run.order[len(run.records) :]
-    if run.share.rank:
-        return iter(steps)
-    return progress(
-        steps,
-        total=len(steps),
-        label=f"epoch {run.epoch + 1}/{settings.epochs}",
-        unit="samples",
-        scale=run.order.shape[1],
-        describe=lambda: (
-            f"loss {float(run.records[-1]['loss']):.3f}, all epochs: "
-            f"{duration(_seconds_left(run, settings))}"
-        ),
-    )
-
-
-def _seconds_left(run: Training, settings: TrainSettings) -> float:
-    """Return the seconds that the rest takes at the speed so far."""
-    return run.all_seconds * (float(settings.epochs) / run.epochs_done - 1)
-
-
-def _memory_advice(settings: TrainSettings) -> str:
-    return (
-        f"lower train.forward_batch_size, now {settings.forward_batch_size}; gradients are "
-        f"accumulated, so the effective train.batch_size stays {settings.batch_size}"
-    )
-
-
-def _finish_epoch(
-    run: Training, splits: dict[str, Split], config: RunConfig, batch_size: int
-) -> None:
-    """Evaluate if it is due, keep the best weights, and add the epoch's row to the history."""
-    settings = config.train
-    row = {"epoch": run.epoch + 1, "learning_rate": float(run.optimizer.param_groups[0]["lr"])}
-    for key in run.records[0]:
-        row[key] = float(torch.stack([record[key] for record in run.records]).double().mean())
-    run.epoch += 1
-    due = run.epoch % settings.evaluate_every == 0 or run.epoch == settings.epochs
-    for part in [part for part in EVALUATED if part in splits and due and run.share.rank == 0]:
-        labels = splits[part].labels.numpy()
-        for head, kinds in score_split(run.model, splits[part], config.scoring, batch_size).items():
-            row[f"{part}_{head}_top1"] = top_k_accuracy(kinds["softmax"], labels, 1)
-        top1, best = row[f"{part}_fusion_top1"], run.best.get(f"best_on_{part}", {"top1": -1.0})
-        if top1 > best["top1"]:
-            kept = {"epoch": run.epoch, "top1": top1, "model": run.weights()}
-            run.best[f"best_on_{part}"] = kept
-    run.count_time()
-    spent = sum(earlier["seconds"] for earlier in run.history)
-    run.history.append({**row, "seconds": round(run.all_seconds - spent, 3)})
-    run.order, run.records = run.order[:0], []
-    run.peak_memory = max(run.peak_memory, peak_memory(splits["training"].device))
-
-
-def _epoch_line(run: Training, settings: TrainSettings) -> str:
-    """Return an epoch as the log shows it."""
-    row, evaluated = run.history[-1], []
-    for part in [part for part in EVALUATED if f"{part}_fusion_top1" in row]:
-        heads = [key for key in row if key.startswith(f"{part}_")]
-        shown = (f"{key.split('_')[1]} {row[key]:.2f}" for key in heads)
-        evaluated.append(" ".join([part, *shown]))  # test coarse 81.20 fine 82.00 fusion 83.10
-    return "  ".join(
-        [
-            f"epoch {run.epoch}/{settings.epochs}",
-            f"lr {row['learning_rate']:g}",
-            f"loss {row['loss']:.4f}",
-            f"train {row['train_top1']:.2f}",
-            *evaluated,
-            f"{run.samples / run.seconds:.1f} samples/s",
-            f"{duration(_seconds_left(run, settings))} left",
-        ]
-    )
-
-
-def _write_results(
-    run: Training, config: RunConfig, store: Store, output: Path, history: Path
-) -> None:
-    """Write the history, then the checkpoint with the last epoch's weights and those that did best.
-
-    The authors report the weights that did best on the test set, chosen by looking at it; ours are
-    the last. Best on held-out subjects is what one could choose without looking.
-    """
-    selections = {"last": {"epoch": run.epoch, "model": run.weights()}}
-    for name, kept in run.best.items():
-        selections[name] = {"epoch": kept["epoch"], "model": kept["model"]}
-    header = list(run.history[-1])
-    write_csv(history, header, ([row.get(key, "") for key in header] for row in run.history))
-    save_checkpoint(
-        output,
-        config=config.to_mapping(),
-        layout=store.layout,
-        class_names=store.class_names,
-        preparation=store.attributes["settings"],
-        selections=selections,
-        training=_facts(run, config, store) | {"files": {history.name: digest_of(history)}},
-    )
-
-
-def _facts(run: Training, config: RunConfig, store: Store) -> Settings:
-    """Return the facts about a training that its checkpoint keeps."""
-    device = next(run.model.parameters()).device
-    frames, layout = config.input.num_frames, store.layout
-    shape = (1, layout.num_coordinates, frames, layout.num_joints, store.max_bodies)
-    return {
-        "epochs": run.epoch,
-        "seconds": round(run.all_seconds, 3),
-        "samples_per_second": round(run.samples / run.seconds, 3),
-        "final_loss": run.history[-1]["loss"],
-        "device": device_name(device, run.share.size),
-        "peak_memory_mb": round(run.peak_memory, 1),
-        "parameters": count_parameters(run.model),
-        "gmacs": count_macs(run.model, shape) / 1e9,
-        "data": {key: store.attributes[key] for key in ("fingerprint", "settings")},
-        "git": git_commit(),
-        "versions": versions(),
-    }

@@ -1,0 +1,118 @@
+"""One step of a training: batch, loss (Sec. 3.6), gradients, and the optimizer with its learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, softmax
+
+from dualhead.models.bodies import Distinct, filled_rows, known_bodies
+from dualhead.runs.batches import Split, make_batch, present_bodies, send
+from dualhead.runs.inference import autocast, head_logits
+from dualhead.runs.replay import Passes
+from dualhead.runs.scores import fuse
+from dualhead.runs.state import Training
+from dualhead.settings.run import RunConfig, TrainSettings
+
+
+def training_step(
+    run: Training, split: Split, index: Tensor, config: RunConfig
+) -> dict[str, Tensor]:
+    """Take one step on the samples `index`; return its loss, each head's, and the percentage right.
+
+    Gradients are accumulated over parts of `forward_batch_size`, weighted by their share of the
+    batch; batch statistics are those of a part. Of each part every process makes the whole batch,
+    so that all draw the same numbers, and computes its share.
+    """
+    settings, passes = config.train, _passes(run, split, config)
+    run.optimizer.zero_grad(set_to_none=passes is None)
+    total: dict[str, Tensor] = {}
+    for part in torch.split(index, settings.forward_batch_size):
+        own = run.share.own(len(part))
+        batch = make_batch(
+            split,
+            part,
+            modality=config.modality,
+            settings=config.input,
+            generator=run.generator,
+        )[own]
+        labels = send(split.labels[part[own]], split.device)
+        weight = len(labels) / len(index)
+        if passes is None:
+            record = _forward(run.model, config, batch, labels)
+            (weight * record["loss"]).backward()  # type: ignore[no-untyped-call]
+        else:
+            distinct = filled_rows(present_bodies(split, part[own], config.input))
+            bodies = (send(values, split.device) for values in distinct)
+            record = passes(weight, batch, labels, *bodies)
+        total = {key: total.get(key, 0) + weight * value.detach() for key, value in record.items()}
+    gradients = [weight.grad for weight in run.model.parameters() if weight.grad is not None]
+    run.share.add_up([*gradients, *total.values()])
+    run.optimizer.step()
+    return total
+
+
+def _passes(run: Training, split: Split, config: RunConfig) -> Passes | None:
+    """Return what records a training's passes; None where they are not recorded: on a CPU, and by several processes."""
+    if split.device.type != "cuda" or run.share.group is not None:
+        return None
+    if run.passes is None:
+        run.passes = Passes(run.model, partial(_forward, run.model, config))
+    return run.passes
+
+
+def _forward(
+    model: nn.Module, config: RunConfig, batch: Tensor, labels: Tensor, *distinct: Tensor
+) -> dict[str, Tensor]:
+    """Return a batch's loss, each head's, and the percentage right; `distinct` are its bodies, if they are known."""
+    settings = config.train
+    known = known_bodies(Distinct(*distinct)) if distinct else nullcontext()
+    with known, autocast(settings.precision, batch.device):
+        logits = head_logits(model, batch)
+    record = _losses(logits, labels, settings.loss)
+    return {**record, "train_top1": _accuracy(logits, labels, config.fusion_weight)}
+
+
+def _losses(logits: Mapping[str, Tensor], labels: Tensor, kind: str) -> dict[str, Tensor]:
+    """Return each head's cross entropy, and their sum (Sec. 3.6) or mean (official code)."""
+    losses = {f"loss_{head}": cross_entropy(values, labels) for head, values in logits.items()}
+    total = torch.stack(list(losses.values())).sum()
+    return {"loss": total / len(losses) if kind == "mean" else total, **losses}
+
+
+def _accuracy(logits: Mapping[str, Tensor], labels: Tensor, weight: float) -> Tensor:
+    """Return the percentage of a batch that the fused softmax gets right."""
+    scores = {head: softmax(values.detach(), dim=-1) for head, values in logits.items()}
+    fused = (
+        scores["fusion"] if "fusion" in scores else fuse(scores["coarse"], scores["fine"], weight)
+    )
+    return 100 * (fused.argmax(-1) == labels).float().mean()
+
+
+def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
+    """Return SGD with Nesterov momentum, and weight decay on every parameter as the authors do."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+        fused=all(weight.is_cuda for weight in model.parameters()) or None,
+    )
+
+
+def learning_rate(epoch: int, settings: TrainSettings) -> float:
+    """Return the learning rate of an epoch, counted from 0.
+
+    It grows linearly over the warm-up epochs and is divided by 10 after each milestone: with
+    milestone 40, the 41st epoch is the first slower one.
+    """
+    base, warmup = settings.learning_rate, settings.warmup_epochs
+    if epoch < warmup:
+        return base * (epoch + 1) / warmup
+    passed = sum(epoch >= milestone for milestone in settings.milestones)
+    return base / float(10**passed)
