@@ -11,7 +11,7 @@ FLOORS = (
     ("layout",),
     ("data", "models"),
     ("runs", "workspace"),
-    ("report",),
+    ("report", "serve"),
     ("cli",),
 )
 """The wings of the package (folders) and its ground (files), lowest first: what each file may import is its own wing
@@ -28,6 +28,7 @@ SAYS = {
     "models": "both networks, their operations, checkpoints",
     "runs": "stores to trained, scored networks and ensembles",
     "workspace": "grids, locks, GPUs, status, garbage: what the rules ask of Python",
+    "serve": "predictions over HTTP, on this machine",
     "report": "results to tables, figures, explanations and the PDF",
     "cli": "the command line, a module a wing",
 }

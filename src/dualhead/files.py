@@ -12,6 +12,8 @@ import hashlib
 import json
 import mmap
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,6 +22,11 @@ from typing import Any
 
 SEAL = b"\nSHA-256 of the bytes before this line: "
 SEAL_LENGTH = len(SEAL) + 65  # with 64 hexadecimal digits and a line end
+FOREIGN = (
+    *(ValueError, OSError, RuntimeError, MemoryError, EOFError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error),
+)
+"""What files, devices and the libraries that read them raise; any other error is a fault of ours."""
 RECORD_FORMAT = 2  # 1 was a record without digests, which does not name its format
 SHOWN_DIGITS = 12  # of a digest, in messages
 

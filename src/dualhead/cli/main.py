@@ -6,23 +6,28 @@ Settings are read here and passed down as arguments. All errors leave by one doo
 from __future__ import annotations
 
 import argparse
-import csv
 import errno
 import os
 import select
 import sys
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import dualhead
-from dualhead.cli import data, report, runs, view, workspace
+from dualhead.cli import data, report, runs, serve, view, workspace
 from dualhead.cli.options import find_results
+from dualhead.files import FOREIGN
 from dualhead.progress import write_any_character
 
-COMMANDS = workspace.COMMANDS | data.COMMANDS | runs.COMMANDS | report.COMMANDS | view.COMMANDS
+COMMANDS = (
+    workspace.COMMANDS
+    | data.COMMANDS
+    | runs.COMMANDS
+    | report.COMMANDS
+    | view.COMMANDS
+    | serve.COMMANDS
+)
 
 DESCRIPTION = """\
 From raw skeleton recordings to the tables of DualHead-Net.
@@ -41,11 +46,6 @@ exit codes:
   141  nobody reads the output any more
 
 PYTHONDEVMODE=1 dualhead COMMAND ... shows where in the code an error comes from."""
-FOREIGN: Final = (
-    *(ValueError, OSError, RuntimeError, MemoryError, EOFError),
-    *(csv.Error, zipfile.BadZipFile, zlib.error),
-)
-"""What files, devices and the libraries that read them raise; any other error is a fault of ours and shows where."""
 OUTPUTS: Final = (
     *("output", "record", "dropped", "history", "state", "curves", "segments"),
     *("scores", "metrics", "classes"),

@@ -177,14 +177,31 @@ def predict(
     for path in stores:
         answers += _answer_store(ensemble, path, split)
     if raw:
-        source = ensemble.source(recordings, windows)
-        with prepared_store(raw, source, ensemble.class_names) as (store, pieces):
-            answers += _answers(ensemble, store, np.arange(len(store)), pieces)
+        answers += answer_recordings(ensemble, raw, recordings, windows)
     names = ensemble.class_names or _names_in(stores, ensemble.num_classes)
     _write(output, answers, names, windowed=windows.length > 0)
     if segments:
         write_csv(segments, SEGMENT_HEADER, _segment_rows(answers, names))
     return _measure(ensemble, answers, scores, metrics)
+
+
+def answer_recordings(
+    ensemble: Ensemble, paths: Sequence[Path], recordings: Settings, windows: Windows
+) -> list[Answer]:
+    """Return the answers for raw recordings.
+
+    Args:
+        ensemble: the networks.
+        paths: files, folders or archives of recordings.
+        recordings: what is said of them.
+        windows: how they are cut.
+
+    Raises:
+        ValueError: for recordings that cannot be read, or scores that are no numbers.
+    """
+    source = ensemble.source(recordings, windows)
+    with prepared_store(paths, source, ensemble.class_names) as (store, pieces):
+        return _answers(ensemble, store, np.arange(len(store)), pieces)
 
 
 def _names_in(stores: Sequence[Path], num_classes: int) -> tuple[str, ...]:
@@ -308,7 +325,7 @@ def _text(
     answers: Sequence[Answer], class_names: Sequence[str], output: Output, *, windowed: bool
 ) -> str:
     """Return the answers as CSV with a header, or as JSON lines."""
-    rows = [_row(answer, class_names, windowed=windowed) for answer in answers]
+    rows = [row_of(answer, class_names, windowed=windowed) for answer in answers]
     if output.is_json:
         return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     text = io.StringIO()
@@ -318,7 +335,7 @@ def _text(
     return text.getvalue()
 
 
-def _row(answer: Answer, class_names: Sequence[str], *, windowed: bool) -> dict[str, object]:
+def row_of(answer: Answer, class_names: Sequence[str], *, windowed: bool) -> dict[str, object]:
     """Return an answer by column; classes are numbered from 1, as the datasets number theirs."""
     piece, scores = answer
     best = np.argsort(-scores, kind="stable")[:BEST].tolist()
@@ -337,7 +354,7 @@ def _row(answer: Answer, class_names: Sequence[str], *, windowed: bool) -> dict[
 def _as_csv(row: Mapping[str, object]) -> list[object]:
     values = dict(row)
     top = values.pop("top5")
-    assert isinstance(top, list), "made by _row"
+    assert isinstance(top, list), "made by row_of"
     values["label"] = "" if values["label"] is None else values["label"]
     values["probability"] = f"{values['probability']:.4f}"
     return [*values.values(), " ".join(f"{one['class']}:{one['probability']:.4f}" for one in top)]

@@ -57,6 +57,15 @@
     return { pen, width, height: height ?? canvas.clientHeight };
   }
 
+  // Of two inks the one that stands out more on a color, laid over another with some share.
+  function inkOn(ground, over, share) {
+    const numbers = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+    const light = (values) => values.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+      .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const below = numbers(ground), above = numbers(over), own = light(below.map((v, i) => v + share * (above[i] - v)));
+    return (own + 0.05) ** 2 > 0.05 * 1.05 ? "#000000" : "#ffffff";
+  }
+
   // Viridis-like, dark to light in light themes and the other way round in dark ones: more is what stands out.
   const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
   function ramp(share) {
@@ -562,7 +571,7 @@
     if (page.layout.sides.some((side) => side)) parts.push(["bone-left", "left"], ["bone-right", "right"]);
     if (shown && shown.bodies > 1 && isThere(1)) parts.push(["bone-other", "second body"]);
     const spans = parts.map(([name, text]) => el("span", {}, swatch(color(name)), text));
-    if (attention) spans.push(el("span", {}, swatch(ramp(0)), "least to ", swatch(ramp(1)), "most attended"));
+    if (attention) spans.push(el("span", {}, swatch(ramp(0)), "least ", swatch(ramp(1)), "most attended"));
     find("legend").replaceChildren(...spans);
   }
 
@@ -618,12 +627,13 @@
       pen.fillStyle = color("track");
       pen.fillRect(x, y, cell - gap, cell - gap);
       if (n) {
-        pen.globalAlpha = 0.18 + 0.82 * share;
-        pen.fillStyle = i === j ? color("network-0") : color("network-1");
+        const over = i === j ? color("network-0") : color("network-1"), strength = 0.18 + 0.82 * share;
+        pen.globalAlpha = strength;
+        pen.fillStyle = over;
         pen.fillRect(x, y, cell - gap, cell - gap);
         pen.globalAlpha = 1;
         if (cell >= 18) {
-          pen.fillStyle = 0.18 + 0.82 * share > 0.55 ? color("card") : color("ink");
+          pen.fillStyle = inkOn(color("track"), over, strength);
           pen.fillText(String(n), x + (cell - gap) / 2, y + (cell - gap) / 2 + 1);
         }
       }

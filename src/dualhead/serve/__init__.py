@@ -1,0 +1,1 @@
+"""Predictions over HTTP, for programs on this machine."""

@@ -1,0 +1,254 @@
+"""The HTTP door: a recording is posted, what networks take it for comes back as JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.resources import files
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal
+
+import uvicorn
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+import dualhead
+from dualhead.data.datasets.skeletons import ENDINGS
+from dualhead.layout import LAYOUTS
+from dualhead.serve.worker import Ended, Late, Limits, Refused, Worker
+from dualhead.settings.defaults import FORMATS, UNITS
+
+HOST = "127.0.0.1"
+"""Nobody but programs on this machine may ask."""
+NAMES = (HOST, "localhost", "testserver")
+"""Hosts that a question may name, so that no foreign page can pass for this one."""
+NAME = re.compile(r"[^/\\\x00-\x1f]{1,200}")
+ACCEPTED = (*ENDINGS, ".zip")
+POLICY = "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+
+
+class Guess(BaseModel):
+    """A class and its probability."""
+
+    number: int = Field(alias="class", description="from 1, as the datasets number theirs")
+    probability: float
+
+
+class Answer(BaseModel):
+    """What the networks take a recording, or a window of it, for."""
+
+    name: str
+    first_frame: int | None = Field(None, description="of the window, from 0; with `window` alone")
+    last_frame: int | None = None
+    label: int | None = Field(None, description="its class where the recording says it, from 1")
+    predicted: int = Field(description="from 1")
+    class_name: str
+    probability: float
+    top5: list[Guess]
+
+
+class Answers(BaseModel):
+    """One answer a recording, or one a window."""
+
+    answers: list[Answer]
+
+
+class Facts(BaseModel):
+    """What the networks take and tell apart."""
+
+    version: str
+    checkpoints: list[str]
+    modalities: list[str]
+    layout: str
+    joints: list[str]
+    classes: list[str]
+    num_classes: int
+    preparation: dict[str, Any] | None
+    megabytes: float = Field(description="that a recording may have")
+    seconds: float = Field(description="that an answer may take")
+
+
+class Refusal(BaseModel):
+    """Why there is no answer, in one line."""
+
+    detail: str
+
+
+Rate = Annotated[float | None, Query(gt=0, lt=10_000, description="frames a second")]
+Pixels = Annotated[int | None, Query(ge=1, le=100_000, description="of the picture")]
+Frames = Annotated[int | None, Query(ge=1, le=1_000_000)]
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {
+        "model": Refusal,
+        "description": "The recording cannot be read, or not by these networks.",
+    },
+    413: {"model": Refusal, "description": "It is larger than it may be."},
+    422: {"model": Refusal, "description": "A parameter is wrong."},
+    500: {"model": Refusal, "description": "The process that answers ended; another begins."},
+    503: {"model": Refusal, "description": "There was no answer in time."},
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "The recording's file as it is.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+def make_app(worker: Worker, limits: Limits) -> FastAPI:
+    """Return the application that asks a worker.
+
+    Args:
+        worker: holds the networks; it is stopped with the application.
+        limits: bounds of one question.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        worker.stop()
+
+    app = FastAPI(
+        title="DualHead",
+        description="What trained networks take a skeleton recording for.",
+        version=dualhead.__version__,
+        docs_url=None,  # whose scripts come from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*NAMES])
+    app.add_exception_handler(RequestValidationError, _refuse_parameter)
+    app.add_api_route("/", _page, include_in_schema=False)
+    app.add_api_route("/docs", _page, include_in_schema=False)
+    app.add_api_route("/network", partial(_network, worker, limits), **_route(_network, Facts, {}))
+    predict = _predict_route(worker, limits)
+    route = _route(predict, Answers, REFUSALS)
+    app.add_api_route("/predict", predict, methods=["POST"], openapi_extra=BODY, **route)
+    return app
+
+
+def _route(
+    function: Callable[..., Any], model: type[BaseModel], refusals: dict[int | str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Return how a function's route is described."""
+    return {
+        "name": function.__name__.strip("_"),
+        "description": (function.__doc__ or "").strip(),
+        "response_model": model,
+        "response_model_exclude_unset": True,
+        "responses": refusals,
+    }
+
+
+async def _refuse_parameter(_: Request, error: Exception) -> JSONResponse:
+    """Return what is wrong with a parameter, in one line."""
+    assert isinstance(error, RequestValidationError), "what it is for"
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"][1:]))
+    return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)
+
+
+def _page() -> HTMLResponse:
+    """Return the page that describes the routes and tries them."""
+    text = (files("dualhead.serve") / "page.html").read_text(encoding="utf-8")
+    hashes = []
+    for tag in ("style", "script"):
+        source = text.split(f"<{tag}>")[1].split(f"</{tag}>")[0]
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        hashes.append(f"sha256-{digest}")
+    return HTMLResponse(text, headers={"Content-Security-Policy": POLICY.format(*hashes)})
+
+
+def _network(worker: Worker, limits: Limits) -> Facts:
+    """What the networks take and tell apart, and how much may be asked of them."""
+    return Facts(version=dualhead.__version__, **limits._asdict(), **worker.facts)
+
+
+def _predict_route(worker: Worker, limits: Limits) -> Callable[..., Any]:
+    async def predict(
+        request: Request,
+        name: Annotated[str, Query(description="of the file; its ending counts, as in walk.json")],
+        format: Literal[FORMATS] | None = None,  # type: ignore[valid-type]
+        layout: Literal[tuple(LAYOUTS)] | None = None,  # type: ignore[valid-type]
+        unit: Literal[UNITS] | None = None,  # type: ignore[valid-type]
+        fps: Rate = None,
+        width: Pixels = None,
+        height: Pixels = None,
+        window: Frames = None,
+        stride: Frames = None,
+    ) -> dict[str, Any]:
+        """What the networks take a recording for: any form that `dualhead predict` reads, or a zip of it."""
+        said = {"format": format, "layout": layout, "unit": unit, "fps": fps}
+        said |= {
+            "window": window,
+            "stride": stride,
+            "picture": (width, height) if width and height else None,
+        }
+        _check_name(name)
+        content = await _body(request, limits.num_bytes)
+        known = {key: value for key, value in said.items() if value is not None}
+        try:
+            return {"answers": await run_in_threadpool(worker.ask, content, name, known)}
+        except Refused as error:
+            raise HTTPException(400, str(error)) from None
+        except Ended as error:
+            raise HTTPException(500, str(error)) from None
+        except Late as error:
+            raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
+
+    return predict
+
+
+def _check_name(name: str) -> None:
+    ending = PurePath(name).suffix.lower()
+    if not NAME.fullmatch(name) or name.startswith(".") or ending not in ACCEPTED:
+        raise HTTPException(
+            400,
+            f"name: expected a file's name that ends in {', '.join(ACCEPTED)}; found {name[:60]!r}",
+        )
+
+
+async def _body(request: Request, num_bytes: int) -> bytes:
+    """Return what was sent, unless it is more than it may be."""
+    found = bytearray()
+    async for piece in request.stream():
+        found += piece
+        if len(found) > num_bytes:
+            raise HTTPException(
+                413,
+                f"expected a recording of at most {num_bytes / 1e6:g} MB, found more; serve with more --megabytes",
+            )
+    if not found:
+        raise HTTPException(400, "expected a recording as the request's body, found nothing")
+    return bytes(found)
+
+
+def serve(checkpoints: Sequence[Path], *, device: str, port: int, limits: Limits) -> None:
+    """Answer until the keyboard or a signal ends it.
+
+    Args:
+        checkpoints: one, or several whose scores are averaged.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        port: of this machine's own address; 0: any that is free.
+        limits: bounds of one question.
+
+    Raises:
+        ValueError: if the networks cannot be loaded.
+        OSError: if the port is taken.
+    """
+    with socket.create_server((HOST, port)) as door:
+        worker = Worker(checkpoints, device, limits)
+        where = f"http://{HOST}:{door.getsockname()[1]}"
+        print(f"{where} answers, and describes itself; Ctrl-C ends it", flush=True)
+        config = uvicorn.Config(make_app(worker, limits), log_level="warning")
+        uvicorn.Server(config).run(sockets=[door])
