@@ -61,3 +61,12 @@ def test_the_extras_are_those_of_pyproject(root, extra):
     listed = {line.partition(">")[0] for line in project["optional-dependencies"][extra]}
     named = {module for module, whose in EXTRAS.items() if whose == extra}
     assert named == {MODULES.get(name, name) for name in listed}
+
+
+def test_an_export_names_the_extra_before_it_begins(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "joint.pt")
+    done = without("export", checkpoint, "--output", tmp_path / "model.onnx")
+    assert 1 == done.returncode
+    assert done.stderr.splitlines() == [
+        "dualhead export: it needs the package onnx: pip install 'dualhead[export]'"
+    ]

@@ -15,6 +15,7 @@ from dualhead.cli.options import (
     COUNT,
     Command,
     add_path,
+    add_paths,
     add_recordings,
     recordings_of,
     write_or_print,
@@ -306,6 +307,32 @@ def _predict(options: argparse.Namespace) -> None:
         print(text, file=sys.stderr if to_stdout else sys.stdout)
 
 
+def _export_options(command: argparse.ArgumentParser) -> None:
+    text = (
+        "checkpoints (.pt), whose scores are averaged; then recordings or stores that the file is checked on "
+        "(default: made-up ones)"
+    )
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=text)
+    add_paths(command, "output", "files to write: .onnx, .pt2 (torch.export), .safetensors")
+    add_recordings(command, splits=False)
+    command.add_argument("--threads", type=COUNT, help="CPU threads (default: torch's own)")
+
+
+def _export(options: argparse.Namespace) -> None:
+    _let_threads_sleep()
+    from dualhead.runs.export import export
+    from dualhead.runs.inference import use_cpu
+
+    use_cpu(options.threads)
+    checkpoints = [path for path in options.paths if path.suffix in CHECKPOINT_ENDINGS]
+    sources = [path for path in options.paths if path not in checkpoints]
+    if not checkpoints:
+        raise ValueError(f"expected a checkpoint (.pt) among PATH, found {sources[0]}")
+    said = recordings_of(options)
+    for line in export(checkpoints, sources, options.output, recordings=said):
+        print(line, flush=True)
+
+
 def _convert_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("weights", type=Path, help="the authors' or MS-G3D's published state dict")
     command.add_argument(
@@ -386,6 +413,12 @@ COMMANDS: dict[str, Command] = {
         "dualhead predict joint.pt bone.pt walk.json --output predictions.csv",
         _predict_options,
         prints=True,
+    ),
+    "export": Command(
+        _export,
+        "write checkpoints as one file that runs without this package: ONNX, torch.export, safetensors",
+        "dualhead export joint.pt bone.pt --output model.onnx",
+        _export_options,
     ),
     "convert-weights": Command(
         _convert_weights,

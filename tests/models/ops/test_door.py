@@ -37,23 +37,9 @@ def test_an_unknown_implementation_is_refused():
         pass
 
 
-@pytest.mark.workflow  # torch traces the whole network with unknown sizes: half a minute
-def test_what_is_exported_holds_for_other_sizes(model):
-    batch, frames = torch.export.Dim("batch", min=2), torch.export.Dim("frames", min=9)
-    exported = torch.export.export(
-        model.eval(),
-        (make_bodies(3, 21),),
-        dynamic_shapes=({0: batch, 2: frames},),
-        prefer_deferred_runtime_asserts_over_guards=True,  # torch cannot prove that (T + 1) // 2 is (T - 1) // 2 + 1
-    ).module()
-    for samples, length in ((3, 21), (2, 34), (5, 9)):
-        x = make_bodies(samples, length)
-        with torch.no_grad():
-            torch.testing.assert_close(exported(x), model(x), rtol=1e-4, atol=1e-5)
-
-
-def test_the_operations_of_a_cpu_are_not_exported(model):
-    with ops.use("cpu"), pytest.raises(ValueError, match="plain"):
+@pytest.mark.parametrize("name", ["cpu", "compiled"])
+def test_fast_operations_are_not_exported(model, name):
+    with ops.use(name), pytest.raises(ValueError, match="plain"):
         torch.export.export(model.eval(), (make_bodies(2, 9),))
 
 
@@ -62,6 +48,19 @@ def test_a_folded_network_is_not_exported(model):
         torch.export.export(fold(model), (make_bodies(2, 9),))
 
 
-def test_tracing_is_refused(model):
-    with pytest.raises(ValueError, match=r"torch\.export"):
+@pytest.mark.parametrize("name", ["auto", *ops.IMPLEMENTATIONS])
+def test_tracing_is_refused(model, name):
+    with ops.use(name), pytest.raises(ValueError, match=r"torch\.export"):
         torch.jit.trace(model.eval(), make_bodies(2, 9))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_tracing_exporter_of_onnx_is_refused(model, tmp_path):
+    with pytest.raises(ValueError, match=r"torch\.export"):
+        torch.onnx.export(model.eval(), (make_bodies(2, 9),), tmp_path / "model.onnx", dynamo=False)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_folded_network_is_not_traced(model):
+    with pytest.raises(ValueError, match=r"torch\.export"):
+        torch.jit.trace(fold(model), make_bodies(2, 9))

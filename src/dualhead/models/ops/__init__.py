@@ -58,6 +58,8 @@ def chosen(x: Tensor) -> str:
         name = "compiled" if x.device.type == "cuda" and not torch.compiler.is_exporting() else name
     if name == "cpu" and records:
         raise ValueError("the CPU's operations cannot be exported or compiled; use `plain`")
+    if name == "compiled" and torch.compiler.is_exporting():
+        raise ValueError("what is compiled for one batch cannot be exported; use `plain`")
     return "plain" if name == "compiled" and encoder.has_failed() else name
 
 
