@@ -221,6 +221,19 @@ def test_compare_names_the_test_that_fits_the_seeds(seeds, test, rng):
     assert 0 < found.low < found.difference < found.high
 
 
+def test_an_interval_of_one_run_each_is_agresti_and_mins_and_has_a_width():
+    """Their adjusted interval for 20 pairs of which 5 changed one way and 2 the other; and for none at all."""
+    first, second = np.zeros((1, 20), bool), np.zeros((1, 20), bool)
+    alike = statistics.compare(first, second)
+    assert (alike.difference, -alike.low) == pytest.approx((0, alike.high)) and alike.high > 5
+    first[0, :5] = second[0, 5:7] = True
+    middle, spread = (5.5 - 2.5) / 22, 8 / 22
+    margin = stats.norm.ppf(0.975) * np.sqrt((spread - middle**2) / 22)
+    found = statistics.compare(first, second)
+    expected = 100 * np.array([3 / 20, middle - margin, middle + margin])
+    assert (found.difference, found.low, found.high) == pytest.approx(tuple(expected))
+
+
 def test_holm_is_worked_out_by_hand():
     found = statistics.holm([0.01, nan, 0.04, 0.03])
     assert found[0] == pytest.approx(0.03)  # times 3

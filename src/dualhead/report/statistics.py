@@ -191,7 +191,8 @@ def compare(first: Correct, second: Correct) -> Step:
     """Return the accuracy of `first` less that of `second`, with interval and p-value.
 
     Several seeds: Student's t-test of the differences between runs of the same seed, with what other test samples
-    would change added to its variance. One seed: McNemar's test, which speaks of these two runs alone.
+    would change added to its variance. One seed: McNemar's test, which speaks of these two runs alone, and Agresti and
+    Min's interval.
 
     Args:
         first: (seeds, samples), True where a run is right.
@@ -201,9 +202,11 @@ def compare(first: Correct, second: Correct) -> Step:
     by_sample = 100 * (first.astype(float) - second)
     difference = float(by_sample.mean())
     if num_seeds == 1:
-        half = stats.norm.ppf((1 + CONFIDENCE) / 2) * by_sample.std(ddof=1) / np.sqrt(num_samples)
+        better, worse = (int((by_sample == 100 * sign).sum()) for sign in (1, -1))
+        middle, own = paired_share(better, worse, num_samples)
+        half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * 100 * np.sqrt(own)
         p_value, std, variance = mcnemar_p_value(first[0], second[0]), float("nan"), 0.0
-        low, high = difference - float(half), difference + float(half)
+        low, high = 100 * middle - half, 100 * middle + half
         return Step(difference, low, high, p_value, MCNEMAR, 1, std, variance)
     std = max(float(by_sample.mean(axis=1).std(ddof=1)), 100 / num_samples)
     variance = sample_variance(by_sample)
@@ -212,6 +215,20 @@ def compare(first: Correct, second: Correct) -> Step:
     p_value = 2 * float(stats.t.sf(abs(difference) / error, num_seeds - 1))
     low, high = difference - half, difference + half
     return Step(difference, low, high, p_value, PAIRED, num_seeds, std, variance)
+
+
+def paired_share(better: float, worse: float, count: int) -> tuple[float, float]:
+    """Return the middle and variance of a difference of paired proportions, adjusted by Agresti and Min (2005).
+
+    Half a sample more in each of the four cells gives it a width where all samples agree.
+
+    Args:
+        better: samples on which only the first is right.
+        worse: samples on which only the second is.
+        count: all samples.
+    """
+    middle = (better - worse) / (count + 2)
+    return middle, ((better + worse + 1) / (count + 2) - middle**2) / (count + 2)
 
 
 def mcnemar_p_value(first: Correct, second: Correct) -> float:

@@ -29,6 +29,7 @@ from dualhead.report.figures.style import (
     wrapped,
 )
 from dualhead.report.results import read_correct, refuse_other_samples
+from dualhead.report.statistics import paired_share
 from dualhead.report.titles import variant_title
 from dualhead.runs.metrics import class_accuracy, confusion_matrix
 from dualhead.runs.scores import Scores
@@ -105,19 +106,16 @@ def _gain(
 ) -> tuple[float, float, float]:
     """Return the difference of two accuracies on the same samples, and its 95 % interval, in points.
 
-    The samples' share is Agresti and Min's adjusted interval for paired proportions (2005): half a
-    sample more in each of the four cells, so that it has a width where all agree. The seeds' share is
-    the variance of each mean over its seeds; at one seed there is none to add.
+    The samples' share is Agresti and Min's; see `paired_share`. The seeds' share is the variance of
+    each mean over its seeds; at one seed there is none to add.
 
     Args:
         first: (seeds, samples), True where a run is right.
         second: (seeds, samples), the other network's on the same samples.
     """
-    count = first.shape[1] + 2
-    better = (first.mean(axis=0) * (1 - second.mean(axis=0))).sum() + 0.5
-    worse = (second.mean(axis=0) * (1 - first.mean(axis=0))).sum() + 0.5
-    middle = (better - worse) / count
-    variance = ((better + worse) / count - middle**2) / count
+    better = (first.mean(axis=0) * (1 - second.mean(axis=0))).sum()
+    worse = (second.mean(axis=0) * (1 - first.mean(axis=0))).sum()
+    middle, variance = paired_share(better, worse, first.shape[1])
     variance += sum(
         one.mean(axis=1).var(ddof=1) / len(one) for one in (first, second) if len(one) > 1
     )

@@ -22,7 +22,14 @@ from dualhead.report.pdf.runs import (
 )
 from dualhead.report.published import benchmark_key, is_partial
 from dualhead.report.statistics import NOT_RUN
-from dualhead.report.text import device_text, interval_text, mean_text, records, verdict_text
+from dualhead.report.text import (
+    device_text,
+    duration_text,
+    interval_text,
+    mean_text,
+    records,
+    verdict_text,
+)
 from dualhead.report.titles import SELECTIONS, benchmark_title, stream_title, variant_title
 from dualhead.settings.params import Settings
 from dualhead.workspace.kept import FOLDER
@@ -137,13 +144,13 @@ def _cost(runs: Sequence[Run], tables: Tables) -> str:
         for record in found
         if record["ours"] and record["mean"] is not None and record["metric"] == "top1"
     ]
-    hours = sum(metrics["train_seconds"] for _, metrics in made(runs)) / 3600
+    spent = duration_text(sum(metrics["train_seconds"] for _, metrics in made(runs)))
     devices = dict.fromkeys(device_text(str(metrics["device"])) for _, metrics in made(runs))
     if not gains:
         return "Nothing has been spent on training yet."
     return (
         f"To choose each epoch on the test set, as the field does, would add {np.mean(gains):.2f} points on average; "
-        f"all trainings took {hours:.1f} hours ({listed(devices)})."
+        f"all trainings together took {spent} ({listed(devices)})."
     )
 
 
@@ -207,7 +214,7 @@ def overview(grid: Grid, runs: Sequence[Run], own: Protocol) -> list[list[str]]:
     done = made(runs)
     devices = dict.fromkeys(device_text(str(metrics["device"])) for _, metrics in done)
     commits = dict.fromkeys(str(metrics["git"]) or "no repository" for _, metrics in done)
-    hours = sum(metrics["train_seconds"] for _, metrics in done) / 3600
+    spent = duration_text(sum(metrics["train_seconds"] for _, metrics in done))
     return [
         ["Benchmarks", listed(_benchmarks(grid, runs))],
         [
@@ -215,7 +222,7 @@ def overview(grid: Grid, runs: Sequence[Run], own: Protocol) -> list[list[str]]:
             f"{len(done)} of {len(runs)}; seed{'s' * (len(grid['seeds']) > 1)} {listed(map(str, grid['seeds']))}",
         ],
         ["Protocol", own.text],
-        ["Device", f"{listed(devices) or 'none yet'}; {hours:.1f} hours of training"],
+        ["Device", f"{listed(devices) or 'none yet'}; {spent} of training"],
         ["Code", f"commit {listed(commits)}" if commits else "none yet"],
     ]
 
