@@ -11,6 +11,7 @@ import dualhead.data.datasets  # noqa: F401  first: forms and datasets import ea
 from dualhead.data.archives import list_files
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import content_of
+from dualhead.data.prepared_arrays.base import numbers_in_npz
 from tests.builders.forms import EXAMPLES, FRAMES
 from tests.torture.recordings import form_reader
 from tests.torture.verdicts import FAULTS, seed_of
@@ -79,3 +80,11 @@ def test_the_checksum_at_the_end_of_a_tar_is_compared(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.tar\.gz: expected a whole archive"):
         list_files(path, ".json")
+
+
+def test_an_npz_that_lost_its_beginning_is_one_line(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.arange(100.0))
+    path.write_bytes(path.read_bytes()[10:])
+    with pytest.raises(ValueError, match=r"a\.npz: expected a whole .*npz with x"):
+        numbers_in_npz(path, "x", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -203,6 +204,11 @@ def is_tar(path: Path) -> bool:
     return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 
+def is_damage(error: Exception) -> bool:
+    """Return whether an error tells of an archive, not of the disk: a place before its beginning is EINVAL."""
+    return getattr(error, "errno", None) in (None, errno.EINVAL)
+
+
 @contextmanager
 def _archive(path: Path) -> Iterator[None]:
     """Turn the errors of a damaged archive into one line."""
@@ -210,7 +216,9 @@ def _archive(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: no such file or folder.")
     try:
         yield
-    except DAMAGED as error:
+    except (OSError, *DAMAGED) as error:
+        if not is_damage(error):
+            raise
         raise ValueError(
             f"{path}: expected a whole archive, found {path.stat().st_size:,} bytes that are none "
             f"({' '.join(str(error).split())}); the download was cut short or damaged. Download it again."

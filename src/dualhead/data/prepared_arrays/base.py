@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dualhead.data.archives import DAMAGED, LOCAL_HEADER, PIECE
+from dualhead.data.archives import DAMAGED, LOCAL_HEADER, PIECE, is_damage
 from dualhead.data.dataset import Dataset
 
 NO_HEADER = (
@@ -151,7 +151,9 @@ def numbers_in_npz(path: Path, member: str, folder: Path) -> Numbers:
         with path.open("rb") as opened:
             opened.seek(item.header_offset)
             _, name, extra = LOCAL_HEADER.unpack(opened.read(LOCAL_HEADER.size))
-    except (KeyError, *DAMAGED) as error:
+    except (KeyError, OSError, *DAMAGED) as error:
+        if not is_damage(error):
+            raise
         raise ValueError(f"{path}: expected a whole .npz with {member}; found {error}.") from error
     start = item.header_offset + LOCAL_HEADER.size + name + extra
     if checksum(path, start, item.compress_size) != item.CRC:
