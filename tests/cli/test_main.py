@@ -296,6 +296,15 @@ def test_the_keyboard_stops_a_command(monkeypatch, capsys):
     assert "stopped from the keyboard" in failing(capsys, "fail", code=130)
 
 
+def test_the_keyboard_stops_it_also_while_options_are_read(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(door, "parse", interrupted)
+    assert door.main(["status"]) == 130
+    assert capsys.readouterr().err == "dualhead: stopped from the keyboard\n"
+
+
 def test_development_mode_shows_where_an_error_comes_from(root):
     command = [
         sys.executable,

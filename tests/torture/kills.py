@@ -35,6 +35,7 @@ MOST_KILLS = 3
 ENOUGH = 64 << 20  # bytes
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+"""The last one not for a new Python: a Ctrl-C while it imports is answered by Python itself."""
 EXPECTED = (0, 1, REQUEUE, 130)
 """Exit codes of a command that ends by itself after a signal; 1 with its line: a worker is gone."""
 SHARE_REMOVED = 0.5
@@ -122,7 +123,8 @@ def killed(name: str, parent: Path, *, is_real: bool = False) -> Attempt:
                 if child.wait(rng.uniform(0, 1.05 * stage.seconds)):
                     break
                 kills += 1
-                if wrong := _end(child, stage, folder, rng.choice(SIGNALS)):
+                number = rng.choice(SIGNALS[:-1] if stage.is_real else SIGNALS)
+                if wrong := _end(child, stage, folder, number):
                     return wrong._replace(count=kills)
                 epochs += epochs_in(child.text)
                 if rng.random() < SHARE_REMOVED:
@@ -147,11 +149,21 @@ def _end(child: Child, stage: Stage, folder: Path, number: int) -> Verdict | Non
     if left := wait_for_none(child.process):
         child.end_all()
         return Verdict(Outcome.HANG, f"signal {number}: processes {left} are left")
-    if child.code not in (-number, *EXPECTED) or "Traceback" in child.text:
+    if child.code not in (-number, *EXPECTED) or _has_failed(child, number):
         text = f"signal {number}, exit code {child.code}: {child.text[-1500:]}"
         return Verdict(Outcome.TRACEBACK, text)
     wrong = half_written(stage, folder)
     return Verdict(Outcome.ACCEPTED, f"signal {number}: {wrong}") if wrong else None
+
+
+def _has_failed(child: Child, number: int) -> bool:
+    """Return whether a process that was sent a signal says more than that it stops.
+
+    Python swallows a Ctrl-C within a callback, and says so: the command then goes on to its end. What the workers of
+    a process that was killed outright say is theirs.
+    """
+    swallowed = child.code == 0 and "Exception ignored in" in child.text
+    return "Traceback" in child.text and number != signal.SIGKILL and not swallowed
 
 
 def _ended(child: Child, stage: Stage, folder: Path, epochs: int) -> Verdict:

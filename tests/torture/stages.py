@@ -116,14 +116,22 @@ def _become(
         sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0), write_through=True)
         before()
         with tiny_networks():
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            code = main(list(command))
+            code = _unblocked() or main(list(command))
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
     finally:
         if error := sys.exception():  # that nobody caught
             traceback.print_exception(error)
         os._exit(code)
+
+
+def _unblocked() -> int:
+    """Let SIGINT through; return the exit code of one that has come already."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 def alive(session: int) -> list[int]:

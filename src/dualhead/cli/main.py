@@ -85,26 +85,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; what a user, a file, a device or a setting did wrong becomes one line."""
     if os.name == "nt":
         return _fail("", "not for Windows; use WSL, the Linux in it", 1)
-    write_any_character()
-    options = parse(arguments)
+    command = ""
     try:
+        write_any_character()
+        options = parse(arguments)
+        command = options.command
         code = int(options.run(options) or 0)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _fail(options.command, "stopped from the keyboard", 130)
+        return _fail(command, "stopped from the keyboard", 130)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
         remedy = f"it needs the package {package}: pip install 'dualhead[{EXTRAS[package]}]'"
-        return _fail(options.command, remedy, 1)
+        return _fail(command, remedy, 1)
     except FOREIGN as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return 141
         if sys.flags.dev_mode:
             raise
-        return _fail(options.command, _one_line(error), 1)
+        return _fail(command, _one_line(error), 1)
 
 
 def _nobody_reads() -> bool:
