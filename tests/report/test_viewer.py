@@ -202,6 +202,14 @@ def test_the_policy_lets_this_style_and_script_run_and_no_other():
     assert not re.findall(r"""(?:src|href)=["'](?!#|data:,)""", html)
 
 
+def test_bodies_that_are_never_there_take_no_room(page):
+    content = as_json(page)
+    sizes = [len(unpacked(one["joints"], "<i2")) for one in content["recordings"]]
+    expected = [one.joints.shape[1] * 25 * 3 for one in page.recordings]
+    assert [one["bodies"] for one in content["recordings"]] == [1] * len(sizes)
+    assert sizes == expected
+
+
 def test_the_same_content_gives_the_same_bytes(page, tmp_path):
     write_page(page, tmp_path / "a.html")
     write_page(page, tmp_path / "b.html")

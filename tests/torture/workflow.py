@@ -44,7 +44,8 @@ def finished_in(parent: Path) -> tuple[Workspace, float]:
 def digests(workspace: Workspace) -> dict[str, str]:
     """Return the digest of each result."""
     paths = [path for name in PLACES for path in (workspace.folder / name).rglob("*")]
-    files = [*(path for path in paths if path.is_file()), workspace.folder / "reports/report.pdf"]
+    shown = [workspace.folder / "reports" / name for name in ("report.pdf", "explorer.html")]
+    files = [*(path for path in paths if path.is_file()), *shown]
     return {
         str(path.relative_to(workspace.folder)): digest_of(path) for path in files if path.exists()
     }

@@ -129,12 +129,16 @@ def _network(network: Network, labels: Integers, labelled: npt.NDArray[np.bool_]
 
 
 def _recording(recording: Recording, layout: SkeletonLayout) -> Settings:
-    coordinates, step = packed_joints(recording.joints, layout)
+    present = np.flatnonzero(recording.joints.any(axis=(0, 1, 2)))
+    joints = recording.joints[
+        ..., : max(present, default=0) + 1
+    ]  # without empty slots after the last body
+    coordinates, step = packed_joints(joints, layout)
     return {
         "name": recording.name,
         "frames": recording.joints.shape[1],
         "whole": recording.num_frames,
-        "bodies": recording.joints.shape[3],
+        "bodies": joints.shape[3],
         "step": step,
         "joints": _packed(coordinates, "<i2"),
         "seen": [_seen(one) for one in recording.seen],

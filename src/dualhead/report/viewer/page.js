@@ -157,6 +157,7 @@
 
   function isThere(body) {
     const joints = page.layout.joints.length, size = joints * 3, { places, bodies } = shown;
+    if (body >= bodies) return false;
     for (let frame = 0; frame < shown.frames; frame++)
       for (let joint = 0; joint < joints; joint++) if (places[(frame * bodies + body) * size + joint * 3] !== UNSEEN) return true;
     return false;
