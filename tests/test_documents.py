@@ -57,8 +57,8 @@ def test_the_version_is_one() -> None:
     assert project["version"] == dualhead.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", dualhead.__version__)
     assert f"\nversion: {dualhead.__version__}\n" in (ROOT / "CITATION.cff").read_text()
-    tags = re.findall(r"dualhead:(\d[\w.]*)", (ROOT / "Dockerfile").read_text())
-    assert set(tags) == {dualhead.__version__}
+    said = (ROOT / "Dockerfile").read_text() + (ROOT / "README.md").read_text()
+    assert set(re.findall(r"dualhead[:-](\d+\.\d+\.\d+)", said)) == {dualhead.__version__}
 
 
 def test_each_dependency_has_its_licence_listed() -> None:
