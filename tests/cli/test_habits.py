@@ -80,6 +80,12 @@ def test_minus_is_standard_output_or_refused(name: str, capsys: pytest.CaptureFi
     assert f"expected the path of a file, found -: `dualhead {name}` never writes that" in line
 
 
+def test_a_mistyped_command_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        door.main(["statsu"])
+    assert "no command 'statsu'; did you mean 'status'?" in capsys.readouterr().err
+
+
 def test_a_table_needs_no_option(inside: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Synthetic X-sub" in printed(capsys, "table")
     name = next(iter(inside.grid["tables"]))

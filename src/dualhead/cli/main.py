@@ -19,6 +19,7 @@ from dualhead.cli import data, report, runs, serve, view, workspace
 from dualhead.cli.options import find_results
 from dualhead.files import FOREIGN
 from dualhead.progress import write_any_character
+from dualhead.settings.schema import closest
 
 COMMANDS = (
     workspace.COMMANDS
@@ -143,6 +144,9 @@ def _one_line(error: BaseException) -> str:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of one command; those it does not know are refused, or passed on as `rest`."""
     whole = parser()
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        whole.error(f"no command {words[0]!r}{closest(words[0], COMMANDS)}")
     options, rest = whole.parse_known_args(arguments)
     command = COMMANDS[options.command]
     if rest and not command.passes_on:
