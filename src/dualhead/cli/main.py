@@ -152,7 +152,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if rest and not command.passes_on:
         whole.error(f"unrecognized arguments: {' '.join(rest)}")
     for name in OUTPUTS:
-        if str(getattr(options, name, "")) == "-" and not (name == "output" and command.prints):
+        given = getattr(options, name, None)
+        paths = given if isinstance(given, list) else [given]
+        if Path("-") in paths and not (name == "output" and command.prints):
             whole.error(
                 f"argument --{name}: expected the path of a file, found -: "
                 f"`dualhead {options.command}` never writes that to standard output"
