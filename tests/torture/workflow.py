@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -223,10 +222,12 @@ def real(folder: Path) -> Attempt:
         process = subprocess.Popen(
             _real_command(workspace), stdout=log, stderr=log, start_new_session=True
         )
-        with suppress(subprocess.TimeoutExpired):
+        send = os.killpg if rng.random() < 0.5 else os.kill
+        try:
             process.wait(rng.uniform(0, 0.9 * seconds))
-        (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, number)
-        process.wait()
+        except subprocess.TimeoutExpired:
+            send(process.pid, number)
+            process.wait()
         if left := wait_for_none(process.pid, SECONDS):
             return Verdict(Outcome.HANG, f"processes {left} are left")
         again = subprocess.run(
