@@ -11,8 +11,10 @@ from dualhead.runs.state import forget
 from dualhead.runs.train import train
 from dualhead.runs.verify import verify_results
 from dualhead.settings import checks, params
+from dualhead.settings.grid import resolve
 from dualhead.settings.params import address
 from dualhead.settings.run import RunConfig
+from dualhead.workspace.grids import freeze
 from tests.builders.tiny import tiny_config, tiny_networks, write_tiny_store
 
 
@@ -94,3 +96,14 @@ def test_a_folder_without_results_is_refused(tmp_path):
 def test_neither_results_nor_raw_data_is_refused(capsys):
     assert main(["verify"]) == 1
     assert "expected a results folder, or --dataset and --raw" in capsys.readouterr().err
+
+
+def test_a_grid_that_was_edited_is_named(results, capsys, root):
+    grid = resolve(checks.load(root / "demo/params.yaml"))
+    freeze(grid, results)
+    assert main(["verify", str(results)]) == 0
+    assert "9 of 9 files are as they were written" in capsys.readouterr().out
+    path = results / "grid.json"
+    path.write_text(path.read_text().replace('"protocol": "paper"', '"protocol": "authors"'))
+    assert main(["verify", str(results)]) == 1
+    assert "grid.json: expected the grid" in "".join(capsys.readouterr())

@@ -142,9 +142,7 @@ def _drawn(path: Path) -> dict[str, Path]:
 def product(kind: str, damaged: str, folder: Path, *, record_too: bool = False) -> Attempt:
     """Ask whether a table, a figure or the PDF is to be made again: it or its record is damaged."""
     fake = _fake(folder)
-    name = (
-        next(iter(fake.grid["tables"])) if kind == "table" else "curves" if kind == "figure" else ""
-    )
+    name = {"table": next(iter(fake.grid["tables"])), "figure": "curves"}.get(kind, "")
     table = (fake.results / made.PLACES[kind] / damaged).resolve()
     table.parent.mkdir(exist_ok=True)
     if table.suffix in (".pdf", ".svg"):

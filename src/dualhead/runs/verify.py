@@ -12,7 +12,8 @@ from dualhead.files import check_beside, check_seal, read_record
 from dualhead.models import checkpoint
 from dualhead.runs import scores, state
 from dualhead.runs.scores import HISTORY_REMEDY
-from dualhead.settings.formats import read_run
+from dualhead.settings.formats import read_grid, read_run
+from dualhead.settings.reading import read_json
 
 SEALED = {
     "checkpoint.pt": checkpoint.REMEDY,
@@ -20,6 +21,7 @@ SEALED = {
     "state.pt": state.REMEDY,
 }
 DROPPED = ".dropped.csv"
+GRID, GRIDS = "grid.json", "grids"
 RECORDED = {"classes.csv": scores.REMEDY, "history.csv": HISTORY_REMEDY}
 """Files whose digest stands in the record beside them alone, and what to do about a wrong one."""
 
@@ -60,7 +62,8 @@ def verify_results(results: Path, say: Callable[[str], None]) -> str:
 def _files(results: Path) -> Iterator[Path]:
     names = ("config.yaml", "metrics.json", *SEALED, *RECORDED)
     yield from sorted(results.glob("store/*.h5"))
-    yield from sorted(results.glob("store/*.dropped.csv"))
+    yield from sorted(results.glob(f"store/*{DROPPED}"))
+    yield from sorted([*results.glob(GRID), *results.glob(f"{GRIDS}/*.json")])
     for kind in ("runs", "ensembles"):
         yield from sorted(path for path in (results / kind).rglob("*") if path.name in names)
 
@@ -74,6 +77,9 @@ def _is_told(path: Path) -> bool:
     if path.name.endswith(DROPPED):
         beside = path.with_name(f"{path.name.removesuffix(DROPPED)}.h5")
         return beside.is_file() and Store(beside).check_dropped(path)
+    if path.name == GRID or path.parent.name == GRIDS:
+        read_grid(path)
+        return path.parent.name == GRIDS or "address" in read_json(path, scores.REMEDY)
     if path.name == "config.yaml":
         stated, found = scores.address_of(path).get("address"), read_run(path).address
         if stated not in (None, found):
