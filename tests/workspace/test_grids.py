@@ -1,5 +1,6 @@
 """Grids: planned from params.yaml, frozen when a run begins, refused when they are damaged."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -65,3 +66,40 @@ def test_a_damaged_grid_is_one_line(
 def test_status_needs_no_grid(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status"]) == 0
     assert "runs: 4 waiting; ensembles: 0 of 1 done" in capsys.readouterr().out
+
+
+TUNED = """\
+extends: paper
+variants:
+  tuned:
+    model: dualhead
+    train: {from: "parents/{modality}.pt", freeze: [backbone]}
+tables:
+  small: {kind: comparison, benchmarks: [ntu60_xsub], variants: [dualhead, tuned], streams: [joint, bone]}
+"""
+
+
+def test_a_run_that_begins_with_a_checkpoint_has_its_digest_in_its_address(tmp_path):
+    (tmp_path / "params.yaml").write_text(TUNED)
+    with pytest.raises(
+        ValueError,
+        match=r"train\.from of variant tuned on ntu60_xsub: .* no file parents/joint\.pt",
+    ):
+        grids.plan(tmp_path)
+    (tmp_path / "parents").mkdir()
+    for name in ("joint", "bone"):
+        (tmp_path / f"parents/{name}.pt").write_bytes(name.encode())
+    grid = grids.plan(tmp_path)
+    runs = {
+        run["modality"]: run["train"] for run in grid["runs"].values() if run["variant"] == "tuned"
+    }
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("joint", "bone")}
+    assert digests == {name: train["from"] for name, train in runs.items()}
+    assert {digests[name]: f"parents/{name}.pt" for name in digests} == grid["parents"]
+    (tmp_path / "parents/joint.pt").write_bytes(b"trained longer")
+    changed = grids.plan(tmp_path)
+    assert {"ntu60_xsub/tuned/joint"} == {
+        name.rpartition("/")[0] for name in changed["runs"].keys() - grid["runs"].keys()
+    }
+    grids.freeze(changed, tmp_path / "results")
+    assert changed == grids.latest(tmp_path / "results", tmp_path)

@@ -133,6 +133,12 @@ def store_unless(*products):
     return store
 
 
+def parent_of(wildcards):
+    """Return the checkpoint that a run begins with; none for most."""
+    digest = GRID["runs"][wildcards.run]["train"].get("from")
+    return GRID["parents"][digest] if digest else []
+
+
 def member_scores(wildcards):
     """Return the score files that an ensemble sums."""
     members = GRID["ensembles"][wildcards.ensemble]["members"].values()

@@ -69,6 +69,7 @@ rule train:
     input:
         config=ancient("results/runs/{run}/config.yaml"),
         store=ancient(store_unless("checkpoint.pt", "metrics.json")),
+        parent=ancient(parent_of),
     output:
         checkpoint="results/runs/{run}/checkpoint.pt",
         history="results/runs/{run}/history.csv",
@@ -84,6 +85,7 @@ rule train:
         device=HARDWARE["device"],
         shared=HARDWARE["trainings_per_gpu"],
         evaluate_batch_size=HARDWARE["evaluate_batch_size"],
+        parent=lambda w, input: ["--parent", input.parent] if input.parent else [],
     message:
         "Train {wildcards.run}; watch it in {log}"
     shell:
@@ -92,6 +94,7 @@ rule train:
         " --store {input.store:q}"
         " --output {output.checkpoint:q}"
         " --history {output.history:q}"
+        " {params.parent:q}"
         " --device {params.device:q}"
         " --trainings-per-gpu {params.shared}"
         " --gpus {params.gpus}"

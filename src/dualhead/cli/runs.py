@@ -100,6 +100,9 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     add_path(
         command, "state", "what a killed training resumes from (default: beside)", required=False
     )
+    add_path(
+        command, "parent", "checkpoint to begin with, if the run has train.from", required=False
+    )
     command.add_argument("--evaluate-batch-size", type=COUNT, default=64, help="(default: 64)")
     text = "how many train it together, sharing each batch; on a CPU, processes (default: 1)"
     command.add_argument("--gpus", type=COUNT, default=1, help=text)
@@ -119,6 +122,7 @@ def _train(options: argparse.Namespace) -> int | None:
         history=options.history or options.output.with_name("history.csv"),
         state=options.state or options.output.with_name("state.pt"),
         evaluate_batch_size=options.evaluate_batch_size,
+        parent=options.parent,
         threads=options.threads and max(options.threads // options.gpus, 1),
     )
     existed = options.output.exists()

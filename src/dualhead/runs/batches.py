@@ -130,6 +130,16 @@ def _as_tensor(mapped: npt.NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(mapped)
 
 
+def balanced_order(labels: Tensor, batch_size: int, passes: int, generator: Generator) -> Tensor:
+    """Return as many batches as `epoch_order` does, of samples drawn with repetition, each class equally likely."""
+    shares = 1 / labels.bincount().double()
+    order = torch.multinomial(
+        shares[labels], len(labels) * passes, replacement=True, generator=generator
+    )
+    size = min(batch_size, len(order))
+    return order[: len(order) // size * size].view(-1, size)
+
+
 def epoch_order(num_samples: int, batch_size: int, passes: int, generator: Generator) -> Tensor:
     """Return the samples of each batch of an epoch, (batches, batch_size) int64.
 

@@ -58,6 +58,8 @@ class Training:
         saved_at: time of the last state file, by time.monotonic.
         share: part of each batch that this process computes.
         passes: forward and backward, where a GPU has recorded them.
+        class_weights: factor of the loss of each class's samples, (classes,), on the device; None: all are alike.
+        tuned: facts about the checkpoint that the training began with; empty if there is none.
     """
 
     model: nn.Module
@@ -76,6 +78,8 @@ class Training:
     saved_at: float = field(default_factory=time.monotonic)
     share: Share = ALONE
     passes: Passes | None = None
+    class_weights: Tensor | None = None
+    tuned: Settings = field(default_factory=dict)
 
     @property
     def epochs_done(self) -> float:

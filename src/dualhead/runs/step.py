@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from dualhead.runs.inference import autocast, head_logits
 from dualhead.runs.replay import Passes
 from dualhead.runs.scores import fuse
 from dualhead.runs.state import Training
+from dualhead.runs.tune import is_classifier
 from dualhead.settings.run import RunConfig, TrainSettings
 
 
@@ -43,7 +45,7 @@ def training_step(
         labels = send(split.labels[part[own]], split.device)
         weight = len(labels) / len(index)
         if passes is None:
-            record = _forward(run.model, config, batch, labels)
+            record = _forward(run.model, config, run.class_weights, batch, labels)
             (weight * record["loss"]).backward()  # type: ignore[no-untyped-call]
         else:
             distinct = filled_rows(present_bodies(split, part[own], config.input))
@@ -61,25 +63,43 @@ def _passes(run: Training, split: Split, config: RunConfig) -> Passes | None:
     if split.device.type != "cuda" or run.share.group is not None:
         return None
     if run.passes is None:
-        run.passes = Passes(run.model, partial(_forward, run.model, config))
+        forward = partial(_forward, run.model, config, run.class_weights)
+        run.passes = Passes(run.model, forward)
     return run.passes
 
 
 def _forward(
-    model: nn.Module, config: RunConfig, batch: Tensor, labels: Tensor, *distinct: Tensor
+    model: nn.Module,
+    config: RunConfig,
+    class_weights: Tensor | None,
+    batch: Tensor,
+    labels: Tensor,
+    *distinct: Tensor,
 ) -> dict[str, Tensor]:
     """Return a batch's loss, each head's, and the percentage right; `distinct` are its bodies, if they are known."""
     settings = config.train
     known = known_bodies(Distinct(*distinct)) if distinct else nullcontext()
     with known, autocast(settings.precision, batch.device):
         logits = head_logits(model, batch)
-    record = _losses(logits, labels, settings.loss)
+    record = _losses(logits, labels, settings.loss, class_weights)
     return {**record, "train_top1": _accuracy(logits, labels, config.fusion_weight)}
 
 
-def _losses(logits: Mapping[str, Tensor], labels: Tensor, kind: str) -> dict[str, Tensor]:
-    """Return each head's cross entropy, and their sum (Sec. 3.6) or mean (official code)."""
+def _losses(
+    logits: Mapping[str, Tensor], labels: Tensor, kind: str, weights: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return each head's cross entropy, and their sum (Sec. 3.6) or mean (official code).
+
+    With class weights, (classes,), a sample's is multiplied by its class's, and the mean is over samples, so that the
+    parts of a batch add up to it.
+    """
     losses = {f"loss_{head}": cross_entropy(values, labels) for head, values in logits.items()}
+    if weights is not None:
+        own = weights[labels]
+        losses = {
+            f"loss_{head}": (cross_entropy(values, labels, reduction="none") * own).mean()
+            for head, values in logits.items()
+        }
     total = torch.stack(list(losses.values())).sum()
     return {"loss": total / len(losses) if kind == "mean" else total, **losses}
 
@@ -94,9 +114,20 @@ def _accuracy(logits: Mapping[str, Tensor], labels: Tensor, weight: float) -> Te
 
 
 def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
-    """Return SGD with Nesterov momentum, and weight decay on every parameter as the authors do."""
+    """Return SGD with Nesterov momentum, and weight decay on every parameter as the authors do.
+
+    Classifiers with a learning rate of their own are a group of their own, whose rate is `factor` times that of the
+    epoch.
+    """
+    weights: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+    if settings.head_learning_rate is not None:
+        groups: tuple[list[nn.Parameter], list[nn.Parameter]] = [], []
+        for name, weight in model.named_parameters():
+            groups[is_classifier(name)].append(weight)
+        factor = settings.head_learning_rate / settings.learning_rate
+        weights = [{"params": groups[0]}, {"params": groups[1], "factor": factor}]
     return torch.optim.SGD(
-        model.parameters(),
+        weights,
         lr=settings.learning_rate,
         momentum=settings.momentum,
         nesterov=settings.momentum > 0,

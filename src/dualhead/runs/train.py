@@ -23,7 +23,7 @@ from dualhead.models import build_model
 from dualhead.models.checkpoint import save_checkpoint
 from dualhead.models.complexity import count_macs, count_parameters
 from dualhead.progress import duration, progress
-from dualhead.runs.batches import Split, epoch_order, load_split
+from dualhead.runs.batches import Split, balanced_order, epoch_order, load_split
 from dualhead.runs.distributed import ALONE, Share
 from dualhead.runs.environment import device_name, git_commit, peak_memory, versions
 from dualhead.runs.evaluate import score_split
@@ -33,6 +33,7 @@ from dualhead.runs.partition import check_store, split_positions
 from dualhead.runs.state import Training, refuse_divergence, resume, save_state
 from dualhead.runs.step import learning_rate, make_optimizer, training_step
 from dualhead.runs.stopping import Requested, stop_requests
+from dualhead.runs.tune import class_weights, freeze, take_weights
 from dualhead.settings.params import Settings
 from dualhead.settings.run import RunConfig, TrainSettings
 
@@ -56,6 +57,7 @@ def train(
     state: Path,
     device: str,
     evaluate_batch_size: int,
+    parent: Path | None = None,
     threads: int | None = None,
     share: Share = ALONE,
     requested: Requested | None = None,
@@ -70,6 +72,7 @@ def train(
         state: file that a later process goes on from; evaluation removes it, when it is of no more use.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         evaluate_batch_size: samples in memory at once where they are only scored.
+        parent: the checkpoint that the training begins with, whose digest is `train.from`.
         threads: number of torch's threads on the CPU; None leaves torch's own choice.
         share: this process's part of each batch, where several train together (`distributed.run_shared`).
         requested: returns the signal that asks to end, or 0; None notes this process's own signals.
@@ -87,7 +90,10 @@ def train(
     with Store(store) as source:
         check_store(source, config)
         splits = _load_splits(source, config, where, share)
-        run = begin(config, source, where, share)
+        run = begin(config, source, where, share, parent)
+        run.class_weights = class_weights(config.train, splits["training"].labels, source)
+        if run.class_weights is not None:
+            run.class_weights = run.class_weights.to(where)
         resume(run, state, config, where)
         share.wait()  # for all to have read the state
         with precision(config.train.precision), stop_requests(requested) as stop:
@@ -120,10 +126,9 @@ def _train_epochs(
     )
     while run.epoch < settings.epochs:
         if not len(run.order):
-            sizes = len(split), settings.batch_size, settings.passes
-            run.order = epoch_order(*sizes, run.generator)
+            run.order = _epoch_order(split, settings, run.generator)
         for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(run.epoch, settings)
+            group["lr"] = learning_rate(run.epoch, settings) * group.get("factor", 1)
         run.model.train()
         run.count_time()
         stopped = False
@@ -148,6 +153,14 @@ def _train_epochs(
         if run.share.rank == 0:
             print(_epoch_line(run, settings), file=sys.stderr, flush=True)
     return True
+
+
+def _epoch_order(split: Split, settings: TrainSettings, generator: Generator) -> Tensor:
+    """Return the samples of each batch of an epoch, (batches, batch size)."""
+    sizes = settings.batch_size, settings.passes
+    if settings.balanced_sampler:
+        return balanced_order(split.labels, *sizes, generator)
+    return epoch_order(len(split), *sizes, generator)
 
 
 def _remaining_batches(run: Training, settings: TrainSettings) -> Iterator[Tensor]:
@@ -254,6 +267,7 @@ def _facts(run: Training, config: RunConfig, store: Store) -> Settings:
         "data": {key: store.attributes[key] for key in ("fingerprint", "settings")},
         "git": git_commit(),
         "versions": versions(),
+        **({"tuned": run.tuned} if run.tuned else {}),
     }
 
 
@@ -300,8 +314,14 @@ def _load_splits(
     return splits
 
 
-def begin(config: RunConfig, store: Store, device: torch.device, share: Share = ALONE) -> Training:
-    """Return a training at its beginning: weights and order follow from the seed."""
+def begin(
+    config: RunConfig,
+    store: Store,
+    device: torch.device,
+    share: Share = ALONE,
+    parent: Path | None = None,
+) -> Training:
+    """Return a training at its beginning: weights and order follow from the seed, or weights from a checkpoint."""
     torch.manual_seed(config.seed)
     settings = {key: value for key, value in config.model.items() if key != "name"}
     model = build_model(
@@ -311,11 +331,15 @@ def begin(config: RunConfig, store: Store, device: torch.device, share: Share = 
         store.num_classes,
         in_channels=store.layout.num_coordinates,
         num_bodies=store.max_bodies,
-    ).to(device)
+    )
+    tuned = take_weights(model, config, store.layout, parent)
+    freeze(model, config.train.freeze)
+    model = model.to(device)
     share.synchronize(model)
     return Training(
         model=model,
         optimizer=make_optimizer(model, config.train),
         generator=Generator().manual_seed(config.seed),
         share=share,
+        tuned=tuned,
     )

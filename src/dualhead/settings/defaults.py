@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from dualhead.settings.params import MODALITY_NAMES
+from dualhead.settings.params import MODALITY_NAMES, Settings
 from dualhead.settings.schema import (
     FLAG,
     NAME,
@@ -134,7 +134,31 @@ TRAIN: Final[Fields] = {
         "set; 0: train on all, as the paper does",
         0.0,
     ),
+    "from": Field(
+        TEXT,
+        "a checkpoint whose weights, all but the classifiers', a training begins with; {modality} is the run's own",
+        optional=True,
+    ),
+    "freeze": Field(
+        list_of(TEXT),
+        "parts of the network whose weights stay as they begin: backbone, fine.0, ...; their statistics go on moving",
+        optional=True,
+    ),
+    "head_learning_rate": Field(
+        number(above=True), "of the classifiers (default: learning_rate)", optional=True
+    ),
+    "class_weights": Field(
+        either(choice("none", "balanced"), list_of(number(above=True), least=1)),
+        "of the loss, one a class; balanced: all classes count alike (default: none)",
+        optional=True,
+    ),
+    "balanced_sampler": Field(
+        FLAG, "draw all classes equally often, with repetition (default: false)", optional=True
+    ),
 }
+UNTUNED: Final = {"freeze": [], "class_weights": "none", "balanced_sampler": False}
+"""What settings of `train` that came later mean where nothing is said: a run that says so has the address of one that
+does not."""
 EVALUATE: Final[Fields] = {
     "fusion": Field(
         FUSION, "softmax (Eqs. 12-14) or logits: what is averaged over heads", "softmax"
@@ -294,6 +318,13 @@ PARAMS: Final[Fields] = {
     "figures": Field(record(FIGURES), "of runs that the tables ask for"),
 }
 SCHEMA: Final[Kind] = record(PARAMS)
+
+
+def without_untuned(train: Mapping[str, Any]) -> Settings:
+    """Return the `train` section without settings that came later and say what holds anyway."""
+    return {
+        key: value for key, value in train.items() if key not in UNTUNED or value != UNTUNED[key]
+    }
 
 
 def editor_schema() -> dict[str, object]:

@@ -116,6 +116,7 @@ GRID: Final[Fields] = {
     "datasets": Field(table_of(record(DATASET))),
     "benchmarks": Field(table_of(record(BENCHMARK))),
     "hardware": Field(record(HARDWARE), optional=True),
+    "parents": Field(table_of(TEXT, keys=TEXT), "digest -> path of a checkpoint", optional=True),
     "address": Field(TEXT, optional=True),
 }
 """What the tables of a workspace ask for (grid.json), as `dualhead.settings.grid.resolve` returns it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from dualhead.settings.defaults import OVERRIDABLE
+from dualhead.settings.defaults import OVERRIDABLE, without_untuned
 from dualhead.settings.params import MODALITY_NAMES, Settings, address, merge_deep
 
 
@@ -12,11 +12,13 @@ def resolve(params: Settings) -> Settings:
     """Return the grid: every store, run and ensemble that the tables ask for, by address.
 
     Args:
-        params: complete settings, as `load` returns them.
+        params: complete settings, as `load` returns them; where runs begin with checkpoints also `parents`, path ->
+            digest.
 
     Returns:
         The content of grid.json: `stores`, `runs`, `ensembles` (address -> settings), `fusion`
-        (run -> the fusion of heads that counts), `cells` (what each table reads), and what of
+        (run -> the fusion of heads that counts), `cells` (what each table reads), `parents` (digest -> path of each
+        checkpoint that runs begin with, if there are any), and what of
         params the tables, figures and report need.
     """
     stores = {name: _store_address(params, name) for name in params["datasets"]}
@@ -29,6 +31,10 @@ def resolve(params: Settings) -> Settings:
             }
             grid["cells"].append(_cell(name, benchmark, variant, stream, seeds))
     grid["stores"] = _stores_of(params, stores, grid["runs"])
+    parents = {run["train"]["from"] for run in grid["runs"].values() if "from" in run["train"]}
+    if parents:
+        known = params["parents"].items()
+        grid["parents"] = {digest: path for path, digest in known if digest in parents}
     kept = ("protocol", "recipe", "seeds", "tables", "figures", "datasets", "benchmarks")
     return copy.deepcopy(grid | {key: params[key] for key in kept})
 
@@ -127,9 +133,40 @@ def run_settings(params: Settings, stores: Settings, cell: tuple[str, str, str, 
         "max_bodies": prepare_settings(params, dataset)["max_bodies"],
         "model": {"name": model, **resolved[model]},
         "input": resolved["input"],
-        "train": resolved["train"],
+        "train": _train_settings(params, cell, resolved["train"]),
         "evaluate": {"fusion_weight": resolved["evaluate"]["fusion_weight"]},
     }
+
+
+def _train_settings(params: Settings, cell: tuple[str, str, str, int], train: Settings) -> Settings:
+    """Return a run's `train` section; of the checkpoint that it begins with, its digest."""
+    own = without_untuned(train)
+    if "from" not in own:
+        return own
+    path = parent_path(own["from"], cell[2])
+    if path not in params.get("parents", {}):
+        raise ValueError(
+            f"train.from of variant {cell[1]} on {cell[0]}: expected a checkpoint in the workspace, found no file "
+            f"{path}; put it there, or leave `from` out to train from the beginning"
+        )
+    return own | {"from": params["parents"][path]}
+
+
+def parent_path(text: str, modality: str) -> str:
+    """Return the path that `train.from` says for one modality."""
+    return text.replace("{modality}", modality)
+
+
+def parent_paths(params: Settings) -> set[str]:
+    """Return every path that `train.from` may mean, in any section and of any modality."""
+    layers = [
+        params,
+        *params["protocols"].values(),
+        *params["benchmarks"].values(),
+        *params["variants"].values(),
+    ]
+    texts = {layer.get("train", {}).get("from") for layer in layers} - {None}
+    return {parent_path(text, modality) for text in texts for modality in MODALITY_NAMES}
 
 
 def prepare_settings(params: Settings, dataset: str) -> Settings:

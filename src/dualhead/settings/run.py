@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
-from dualhead.settings.defaults import EVALUATE, INPUT, TRAIN, Fields
+from dualhead.settings.defaults import EVALUATE, INPUT, TRAIN, Fields, without_untuned
 from dualhead.settings.params import Settings, address
 from dualhead.settings.schema import defaults_of, record
 
@@ -48,11 +48,25 @@ class TrainSettings:
     precision: str
     evaluate_every: int
     validation: float
+    parent: str = ""  # `from`: the digest of a checkpoint
+    freeze: tuple[str, ...] = ()
+    head_learning_rate: float | None = None
+    class_weights: str | tuple[float, ...] = "none"
+    balanced_sampler: bool = False
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> TrainSettings:
         """Read the section; a setting that is newer than the file has its default, which changes nothing."""
-        return _read(cls, settings, TRAIN)
+        parent = {"parent": settings["from"]} if "from" in settings else {}
+        return _read(cls, {**settings, **parent}, TRAIN)
+
+    def to_mapping(self) -> Settings:
+        """Return the section as files hold it: without what came later and is not used."""
+        plain = {key: _plain(value) for key, value in asdict(self).items()}
+        parent, rate = plain.pop("parent"), plain.pop("head_learning_rate")
+        plain |= {"from": parent} if parent else {}
+        plain |= {} if rate is None else {"head_learning_rate": rate}
+        return without_untuned(plain)
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,7 @@ class RunConfig:
         """Return the mapping that files hold."""
         plain = asdict(self)
         plain["input"]["random_scale"] = list(self.input.random_scale)
-        plain["train"]["milestones"] = list(self.train.milestones)
+        plain["train"] = self.train.to_mapping()
         plain["evaluate"] = {"fusion_weight": plain.pop("fusion_weight")}
         return plain
 
@@ -152,8 +166,12 @@ class RunConfig:
 def _read(kind: type[Section], settings: Mapping[str, Any], schema: Fields) -> Section:
     """Return a section's record; what no field of it is named after is left out."""
     known = {**defaults_of(record(schema)), **settings}
-    values = {field.name: known[field.name] for field in fields(kind)}
+    values = {field.name: known[field.name] for field in fields(kind) if field.name in known}
     return kind(**{key: _frozen(value) for key, value in values.items()})
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _frozen(value: object) -> Any:

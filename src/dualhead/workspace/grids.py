@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dualhead.files import write_json
+from dualhead.files import digest_of, write_json
 from dualhead.settings.formats import read_grid
-from dualhead.settings.grid import resolve
+from dualhead.settings.grid import parent_paths, resolve
 from dualhead.settings.params import Settings, address, read_yaml
 from dualhead.workspace.settings import load_workspace
 
@@ -28,7 +28,9 @@ def plan(folder: Path, **given: Any) -> Settings:
         ValueError: if a file is missing, or holds a setting that is refused.
     """
     params = load_workspace(folder, **given)
-    return resolve(params) | {"hardware": params["hardware"]}
+    parents = {path: folder / path for path in sorted(parent_paths(params))}
+    found = {path: digest_of(file) for path, file in parents.items() if file.is_file()}
+    return resolve({**params, "parents": found}) | {"hardware": params["hardware"]}
 
 
 def frozen_path(grid: Settings, results: Path) -> Path:
