@@ -249,6 +249,14 @@ def test_networks_are_asked_as_predict_asks_them(trained, tmp_path):
     assert page.recordings[0].seen[1].attention is None
 
 
+def test_a_run_may_be_named_by_its_metrics_and_a_store_by_its_option(runs, trained, tmp_path):
+    page = str(tmp_path / "x.html")
+    assert cli.main(["view", str(runs[0] / "metrics.json"), "--output", page]) == 0
+    words = [str(trained / "joint.pt"), "--store", str(trained / "store.h5"), "--recordings", "2"]
+    assert cli.main(["view", *words, "--device", "cpu", "--output", page]) == 0
+    assert len(content_of((tmp_path / "x.html").read_text())["recordings"]) == 2
+
+
 def test_a_store_alone_shows_skeletons_and_with_networks_their_scores(trained):
     alone = shown(trained, "store.h5", checkpoints=(), number=6)
     assert (len(alone.recordings), alone.networks, set(alone.labels)) == (6, [], {0, 1, 2})

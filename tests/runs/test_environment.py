@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from dualhead.cli.runs import _let_threads_sleep
+from dualhead.cli.runs import let_threads_sleep
 from dualhead.runs import environment
 from dualhead.runs.environment import git_commit, peak_memory, versions
 
@@ -86,7 +86,7 @@ def test_threads_sleep_where_they_wait_unless_the_caller_chose(monkeypatch, give
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    _let_threads_sleep()
+    let_threads_sleep()
     assert expected == {name: os.environ[name] for name in names if name in os.environ}
     for name in names:
         os.environ.pop(name, None)

@@ -15,7 +15,7 @@ from dualhead.cli import main as cli
 from dualhead.runs.predict import Output, predict
 from dualhead.runs.recordings import Windows
 from dualhead.serve.app import HOST, make_app
-from dualhead.serve.worker import Limits, Worker, _refuse_large, _work
+from dualhead.serve.worker import Computing, Limits, Worker, _refuse_large, _work
 from tests.builders.checkpoints import write_checkpoint
 
 LIMITS = Limits(megabytes=0.2, seconds=120)
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def worker(folder):
-    worker = Worker([folder / "joint.pt", folder / "bone.pt"], "cpu", LIMITS)
+    worker = Worker(Computing((folder / "joint.pt", folder / "bone.pt"), "cpu"), LIMITS)
     yield worker
     worker.stop()
 
@@ -141,7 +141,7 @@ def test_a_question_to_another_host_is_refused(client):
 
 def test_a_checkpoint_that_is_none_is_refused_before_anything_is_served(folder):
     ours, its_own = multiprocessing.Pipe()
-    _work(its_own, [folder / "walk.npy"], "cpu", 1)
+    _work(its_own, Computing((folder / "walk.npy",), "cpu"), 1)
     assert "walk.npy" in json.loads(ours.recv_bytes())["refused"]
 
 

@@ -64,7 +64,8 @@ def _run_in(grid: Path, run: str) -> Settings:
     return settings
 
 
-def _compute_options(command: argparse.ArgumentParser) -> None:
+def add_compute(command: argparse.ArgumentParser) -> None:
+    """Add the options that say where a network computes."""
     choices = defaults.DEVICES
     command.add_argument(
         "--device", choices=choices, default="auto", help="auto takes a GPU where there is one"
@@ -74,7 +75,7 @@ def _compute_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--trainings-per-gpu", type=COUNT, default=1, help=text)
 
 
-def _let_threads_sleep() -> None:
+def let_threads_sleep() -> None:
     """Let OpenMP's threads sleep while they wait for each other, unless the caller chose otherwise.
 
     GNU OpenMP lets them spin, at each of the thousands of barriers of a training step; beside
@@ -85,7 +86,8 @@ def _let_threads_sleep() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
-def _claimed_device(options: argparse.Namespace) -> AbstractContextManager[str]:
+def claimed_device(options: argparse.Namespace) -> AbstractContextManager[str]:
+    """Return a context that holds the device that the options ask for."""
     from dualhead.workspace.gpu import claim
 
     shared = options.trainings_per_gpu
@@ -106,11 +108,11 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--evaluate-batch-size", type=COUNT, default=64, help="(default: 64)")
     text = "how many train it together, sharing each batch; on a CPU, processes (default: 1)"
     command.add_argument("--gpus", type=COUNT, default=1, help=text)
-    _compute_options(command)
+    add_compute(command)
 
 
 def _train(options: argparse.Namespace) -> int | None:
-    _let_threads_sleep()
+    let_threads_sleep()
     from dualhead.locks import lock_one
     from dualhead.runs.train import train
 
@@ -134,7 +136,7 @@ def _train(options: argparse.Namespace) -> int | None:
                 return 0  # the other process has made it
             if options.gpus > 1:
                 return _train_shared(work, options)
-            with _claimed_device(options) as device:
+            with claimed_device(options) as device:
                 return work(device=device)
         finally:
             lock.unlink(missing_ok=True)
@@ -160,7 +162,7 @@ def _train_shared(work: Callable[..., int], options: argparse.Namespace) -> int:
     from dualhead.runs.stopping import stop_requests
 
     with ExitStack() as claims, stop_requests() as requested:
-        devices = [claims.enter_context(_claimed_device(options)) for _ in range(options.gpus)]
+        devices = [claims.enter_context(claimed_device(options)) for _ in range(options.gpus)]
         return run_shared(work, devices, requested)
 
 
@@ -173,15 +175,15 @@ def _evaluate_options(command: argparse.ArgumentParser) -> None:
     add_path(command, "metrics", "metrics.json to write")
     add_path(command, "classes", "classes.csv to write: accuracy of each class")
     command.add_argument("--batch-size", type=COUNT, default=64, help="(default: 64)")
-    _compute_options(command)
+    add_compute(command)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    _let_threads_sleep()
+    let_threads_sleep()
     from dualhead.runs.evaluate import evaluate
     from dualhead.runs.state import forget
 
-    with _claimed_device(options) as device:
+    with claimed_device(options) as device:
         evaluate(
             options.checkpoint,
             options.store,
@@ -252,14 +254,14 @@ def _predict_options(command: argparse.ArgumentParser) -> None:
     add_path(command, "scores", "scores.h5 of the labelled recordings", required=False)
     add_path(command, "metrics", "metrics.json: their accuracies", required=False)
     add_recordings(command, splits=False)
-    _compute_options(command)
+    add_compute(command)
 
 
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".ckpt")
 
 
 def _predict(options: argparse.Namespace) -> None:
-    _let_threads_sleep()
+    let_threads_sleep()
     from dualhead.runs.predict import Output, predict, predict_frames
     from dualhead.runs.recordings import Windows
 
@@ -279,7 +281,7 @@ def _predict(options: argparse.Namespace) -> None:
     is_json = options.json or options.output.suffix in (".jsonl", ".ndjson")
     output = Output(None if to_stdout else options.output, is_json)
     said = recordings_of(options)
-    with _claimed_device(options) as device:
+    with claimed_device(options) as device:
         if options.follow or sources == [Path("-")]:
             if not options.window or len(sources) != 1:
                 raise ValueError("--follow: expected one source of frames, and --window; say both")
@@ -323,7 +325,7 @@ def _export_options(command: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    _let_threads_sleep()
+    let_threads_sleep()
     from dualhead.runs.export import export
     from dualhead.runs.inference import use_cpu
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from dualhead.cli.options import Command, whole_number
+from dualhead.cli.runs import add_compute, claimed_device, let_threads_sleep
 
 MEGABYTES = 16
 SECONDS = 60
@@ -21,19 +22,20 @@ def _serve_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--megabytes", type=whole_number(1), default=MEGABYTES, help=text)
     text = f"that an answer may take (default: {SECONDS})"
     command.add_argument("--seconds", type=whole_number(1), default=SECONDS, help=text)
-    command.add_argument(
-        "--device", default="auto", help="(default: auto, the GPU if there is one)"
-    )
+    add_compute(command)
 
 
 def _serve(options: argparse.Namespace) -> None:
+    let_threads_sleep()
     from dualhead.serve.app import serve
-    from dualhead.serve.worker import Limits
+    from dualhead.serve.worker import Computing, Limits
 
     if options.port > 65535:
         raise ValueError(f"--port: expected at most 65535, found {options.port}")
     limits = Limits(options.megabytes, options.seconds)
-    serve(options.checkpoints, device=options.device, port=options.port, limits=limits)
+    with claimed_device(options) as device:
+        computing = Computing(tuple(options.checkpoints), device, options.threads)
+        serve(computing, port=options.port, limits=limits)
 
 
 COMMANDS: dict[str, Command] = {

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualhead.cli.options import COUNT, Command, add_path, add_recordings, recordings_of
-from dualhead.cli.runs import CHECKPOINT_ENDINGS
+from dualhead.cli.runs import (
+    CHECKPOINT_ENDINGS,
+    add_compute,
+    claimed_device,
+    let_threads_sleep,
+)
 
 if TYPE_CHECKING:
     from dualhead.report.viewer.content import Page
@@ -39,9 +45,7 @@ def _view_options(command: argparse.ArgumentParser) -> None:
         "--stride", type=COUNT, help="frames between windows (default: half of one)"
     )
     command.add_argument("--title", help="of the page (default: what it is made from)")
-    command.add_argument(
-        "--device", default="auto", help="(default: auto, the GPU if there is one)"
-    )
+    add_compute(command)
     add_recordings(command, splits=False)
 
 
@@ -51,15 +55,19 @@ def _view(options: argparse.Namespace) -> None:
     if options.stride and not options.window:
         raise ValueError("--stride: expected --window with it, found none; say both")
     checkpoints = [path for path in options.paths if path.suffix in CHECKPOINT_ENDINGS]
-    others = [path for path in options.paths if path not in checkpoints]
+    others = [
+        path.parent if path.name == "metrics.json" else path
+        for path in options.paths
+        if path not in checkpoints
+    ]
     runs = [path for path in others if (path / "metrics.json").is_file()]
     if runs and len(runs) < len(options.paths):
-        other = next(path for path in options.paths if path not in runs)
+        other = next(path for path in [*others, *checkpoints] if path not in runs)
         raise ValueError(
             f"{other}: expected folders of runs alone, whose scores are there already; to ask the "
             f"network about other recordings give its checkpoint, {runs[0] / 'checkpoint.pt'}"
         )
-    if not others:
+    if not others and not options.store:
         raise ValueError("expected a store or recordings to show beside checkpoints; found none")
     write_page(
         _page_of_runs(runs, options) if runs else _page_of_recordings(others, checkpoints, options),
@@ -87,20 +95,23 @@ def _page_of_runs(runs: list[Path], options: argparse.Namespace) -> Page:
 def _page_of_recordings(
     sources: list[Path], checkpoints: list[Path], options: argparse.Namespace
 ) -> Page:
+    let_threads_sleep()
     from dualhead.report.viewer.of_networks import Wanted, page_of_recordings
     from dualhead.runs.recordings import Windows
 
     if options.store:
         sources = [options.store, *sources]
     windows = Windows(options.window or 0, options.stride or (options.window or 0) // 2 or 1)
-    return page_of_recordings(
-        sources,
-        checkpoints,
-        Wanted(options.name, options.recordings, options.split, windows),
-        title=options.title or _listed(sources),
-        device=options.device,
-        recordings=recordings_of(options),
-    )
+    with claimed_device(options) if checkpoints else nullcontext("cpu") as device:
+        return page_of_recordings(
+            sources,
+            checkpoints,
+            Wanted(options.name, options.recordings, options.split, windows),
+            title=options.title or _listed(sources),
+            device=device,
+            threads=options.threads,
+            recordings=recordings_of(options),
+        )
 
 
 def _draw_options(command: argparse.ArgumentParser) -> None:

@@ -11,7 +11,6 @@ from dualhead.arrays import Integers
 from dualhead.data.store import Store
 from dualhead.runs.batches import load_split
 from dualhead.runs.evaluate import attend, score_split
-from dualhead.runs.inference import use_cpu
 from dualhead.runs.predict import BATCH_SIZE, Array, Ensemble, refuse_no_numbers
 from dualhead.runs.recordings import Piece
 from dualhead.runs.scores import Attention
@@ -47,7 +46,6 @@ def observe(
     Raises:
         ValueError: if a score is no number.
     """
-    use_cpu(None)
     split = load_split(store, positions, ensemble.device)
     observed = []
     for network in ensemble.networks:

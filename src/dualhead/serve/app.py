@@ -6,11 +6,11 @@ import base64
 import hashlib
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 import uvicorn
@@ -24,7 +24,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 import dualhead
 from dualhead.data.datasets.skeletons import ENDINGS
 from dualhead.layout import LAYOUTS
-from dualhead.serve.worker import Ended, Late, Limits, Refused, Worker
+from dualhead.serve.worker import Computing, Ended, Late, Limits, Refused, Worker
 from dualhead.settings.defaults import FORMATS, UNITS
 
 HOST = "127.0.0.1"
@@ -233,12 +233,11 @@ async def _body(request: Request, num_bytes: int) -> bytes:
     return bytes(found)
 
 
-def serve(checkpoints: Sequence[Path], *, device: str, port: int, limits: Limits) -> None:
+def serve(computing: Computing, *, port: int, limits: Limits) -> None:
     """Answer until the keyboard or a signal ends it.
 
     Args:
-        checkpoints: one, or several whose scores are averaged.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        computing: the networks, and what they compute on.
         port: of this machine's own address; 0: any that is free.
         limits: bounds of one question.
 
@@ -247,7 +246,7 @@ def serve(checkpoints: Sequence[Path], *, device: str, port: int, limits: Limits
         OSError: if the port is taken.
     """
     with socket.create_server((HOST, port)) as door:
-        worker = Worker(checkpoints, device, limits)
+        worker = Worker(computing, limits)
         where = f"http://{HOST}:{door.getsockname()[1]}"
         print(f"{where} answers, and describes itself; Ctrl-C ends it", flush=True)
         config = uvicorn.Config(make_app(worker, limits), log_level="warning")

@@ -7,7 +7,6 @@ import multiprocessing
 import tempfile
 import threading
 import zipfile
-from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -51,6 +50,14 @@ class Limits(NamedTuple):
         return int(self.megabytes * 1e6)
 
 
+class Computing(NamedTuple):
+    """Networks, and what they compute on."""
+
+    checkpoints: tuple[Path, ...]  # one, or several whose scores are averaged
+    device: str  # `auto`, `cpu`, `cuda`, `cuda:1`
+    threads: int | None = None  # of torch, on the CPU; None: its own choice
+
+
 class Worker:
     """One process with the networks, started anew after it was ended.
 
@@ -58,13 +65,13 @@ class Worker:
         facts: what its networks are: see `_facts`.
     """
 
-    def __init__(self, checkpoints: Sequence[Path], device: str, limits: Limits) -> None:
+    def __init__(self, computing: Computing, limits: Limits) -> None:
         """Start the process and wait until its networks are loaded.
 
         Raises:
             ValueError: if they cannot be.
         """
-        self._arguments = ([*checkpoints], device, limits.num_bytes)
+        self._arguments = (computing, limits.num_bytes)
         self._limits = limits
         self._turn = threading.Lock()
         self._process: BaseProcess | None = None
@@ -165,15 +172,17 @@ def _of(message: Settings) -> Any:
     return message["answer"]
 
 
-def _work(pipe: Connection, checkpoints: Sequence[Path], device: str, num_bytes: int) -> None:
+def _work(pipe: Connection, computing: Computing, num_bytes: int) -> None:
     """Answer questions until nobody asks any more."""
+    from dualhead.runs.inference import use_cpu
     from dualhead.runs.predict import load_ensemble
 
     def tell(**message: object) -> None:
         pipe.send_bytes(json.dumps(message).encode())
 
     try:
-        ensemble = load_ensemble(checkpoints, device)
+        use_cpu(computing.threads)
+        ensemble = load_ensemble(computing.checkpoints, computing.device)
         tell(answer=_facts(ensemble))
     except FOREIGN as error:
         tell(refused=_one_line(error))

@@ -52,6 +52,7 @@ def page_of_recordings(
     *,
     title: str,
     device: str,
+    threads: int | None = None,
     recordings: Settings,
 ) -> Page:
     """Return the page of some recordings, and of what networks make of them.
@@ -62,6 +63,7 @@ def page_of_recordings(
         wanted: choice of recordings and windows.
         title: the page's.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        threads: number of torch's threads on the CPU; None leaves torch's own choice.
         recordings: settings of raw recordings.
 
     Raises:
@@ -71,7 +73,7 @@ def page_of_recordings(
         raise ValueError(
             f"{sources[0]}: its recordings are prepared whole; --window cuts raw recordings, so give those"
         )
-    ensemble = _ensemble(checkpoints, device) if checkpoints else None
+    ensemble = _ensemble(checkpoints, device, threads) if checkpoints else None
     with _opened(sources, ensemble, recordings) as (store, pieces, source):
         chosen = _chosen(store, pieces, wanted)
         own = [pieces[i] for i in chosen]
@@ -95,9 +97,11 @@ def page_of_recordings(
         )
 
 
-def _ensemble(checkpoints: Sequence[Path], device: str) -> Ensemble:
+def _ensemble(checkpoints: Sequence[Path], device: str, threads: int | None) -> Ensemble:
+    from dualhead.runs.inference import use_cpu
     from dualhead.runs.predict import load_ensemble
 
+    use_cpu(threads)
     return load_ensemble(checkpoints, device)
 
 
