@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial as bind
+from operator import attrgetter
 from pathlib import Path
 
 from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared
@@ -145,15 +146,9 @@ def prepare(
         function = bind(prepare_chunk, dataset.prepare_sample, settings)
         outcomes = _watched(in_parallel(function, tasks, workers), len(tasks), kind, report)
         records = _fresh_records(outcomes, left_out, dropped, report)
-        everything = _merged(records, _old_records(old, report)) if old else records
-        write_store(output, everything, header=header, splits=dataset.splits)
+        write_store(output, _by_name(records, old, report), header=header, splits=dataset.splits)
     report.seconds = time.perf_counter() - report.begin
     return report
-
-
-def _merged(fresh: Iterator[Record], old: Iterator[Record]) -> Iterator[Record]:
-    """Yield the records of both by name."""
-    yield from heapq.merge(fresh, old, key=lambda record: record.name)
 
 
 def lasting(recordings: Settings) -> Settings:
@@ -227,6 +222,12 @@ def _fresh_records(
                 first_bad = first_bad or result
         if first_bad and not report.kept:
             raise ValueError(f"no recording could be prepared; the first: {first_bad.detail}")
+
+
+def _by_name(fresh: Iterator[Record], old: Store | None, report: PrepareReport) -> Iterator[Record]:
+    """Yield prepared recordings, and those of a store that is reused, in the order of their names."""
+    copied = _old_records(old, report) if old else iter(())
+    return heapq.merge(fresh, copied, key=attrgetter("name"))
 
 
 def _rows_of(result: Prepared | Dropped, name: str, report: PrepareReport) -> tuple[Dropped, ...]:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import dualhead
-from dualhead.files import write_json
+from dualhead.files import digest_of, write_json
 from dualhead.settings.params import Settings, address
 from dualhead.workspace.kept import is_kept
 
@@ -76,7 +76,7 @@ def ingredients(
         "product": f"{kind} {name}".strip(),
         "grid": address(part),
         "results": {result: _result(results / result, READS[kind]) for result in sorted(found)},
-        "files": {path.name: digest_of(path) for path in files},
+        "files": {path.name: _digest(path) for path in files},
         "kept": [run for run in part["runs"] if kind == "report" and is_kept(results, run)],
         "code": _code(),
     }
@@ -90,17 +90,13 @@ def _part(grid: Settings, kind: str) -> Settings:
 
 def _result(folder: Path, names: Sequence[str]) -> str:
     """Return one digest of a result's small files; empty if it has not been made."""
-    digests = [digest_of(folder / name) for name in names]
+    digests = [_digest(folder / name) for name in names]
     return hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests[0] else ""
 
 
-def digest_of(path: Path) -> str:
+def _digest(path: Path) -> str:
     """Return the SHA-256 of a file's content; empty if there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (FileNotFoundError, IsADirectoryError):
-        return ""
+    return digest_of(path) if path.is_file() else ""
 
 
 @cache
@@ -108,7 +104,7 @@ def _code() -> str:
     """Return one digest of the code that decides how products look."""
     package = Path(str(dualhead.__file__)).parent
     files = [file for name in CODE for file in _sources(package / name)]
-    return hashlib.sha256("".join(map(digest_of, files)).encode()).hexdigest()
+    return hashlib.sha256("".join(map(_digest, files)).encode()).hexdigest()
 
 
 def _sources(path: Path) -> list[Path]:
@@ -120,7 +116,7 @@ def _sources(path: Path) -> list[Path]:
 
 def write_record(path: Path, made_from: Settings, products: Iterable[Path]) -> None:
     """Write what products were made from, and their own digests, once they are made."""
-    digests = {product.name: digest_of(product) for product in products}
+    digests = {product.name: _digest(product) for product in products}
     write_json(path, {"made_from": made_from, "products": digests})
 
 
@@ -130,7 +126,7 @@ def is_current(path: Path, made_from: Settings, products: Iterable[Path]) -> boo
         record: Mapping[str, object] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    digests = {product.name: digest_of(product) for product in products}
+    digests = {product.name: _digest(product) for product in products}
     return record == {"made_from": made_from, "products": digests}
 
 
@@ -146,6 +142,6 @@ def damaged_products(results: Path) -> list[str]:
         for path, digest in (
             (results / PLACES[record.parent.name] / it, digests[it]) for it in digests
         ):
-            if digest_of(path) != digest:
+            if _digest(path) != digest:
                 found.append(f"{path}: gone, or not as it was made; run snakemake again")
     return found

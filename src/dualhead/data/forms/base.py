@@ -175,6 +175,12 @@ def first_of(document: Json) -> Mapping[str, Json]:
     return {}
 
 
+def frames_under(key: str, document: Json) -> Sequence[Json]:
+    """Return the frames of a document: itself if it is a list, or the list under a mapping's key; else none."""
+    found = document if isinstance(document, list) else keys_of(document).get(key)
+    return found if isinstance(found, list) else []
+
+
 def keys_of(document: Json) -> Mapping[str, Json]:
     """Return a document if it is a mapping; an empty one for all else."""
     return document if isinstance(document, dict) else {}

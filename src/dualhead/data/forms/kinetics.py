@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dualhead.data.forms.base import (
     Content,
     Form,
-    Json,
     Motion,
     as_frame,
     by_frame,
     damaged,
     first_of,
+    frames_under,
     keys_of,
     numbers,
     one_layout,
@@ -23,19 +21,14 @@ from dualhead.data.forms.base import (
 PERSONS = 5  # of a frame that the authors look at
 
 
-def _frames(document: Json) -> Sequence[Json]:
-    found = document if isinstance(document, list) else keys_of(document).get("data")
-    return found if isinstance(found, list) else []
-
-
 def _fits(content: Content) -> bool:
-    return "skeleton" in first_of(_frames(content.document))
+    return "skeleton" in first_of(frames_under("data", content.document))
 
 
 def _read(content: Content) -> Motion:
     frames = {}
     is_list = isinstance(content.document, list)  # a line a frame, in order
-    for number, frame in enumerate(map(keys_of, _frames(content.document))):
+    for number, frame in enumerate(map(keys_of, frames_under("data", content.document))):
         persons = []
         for person in map(keys_of, (frame.get("skeleton") or [])[:PERSONS]):
             if "score" not in person or "pose" not in person:

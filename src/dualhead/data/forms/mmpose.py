@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dualhead.arrays import Floats
@@ -15,25 +13,21 @@ from dualhead.data.forms.base import (
     as_frame,
     by_frame,
     first_of,
+    frames_under,
     keys_of,
     numbers,
     one_layout,
 )
 
 
-def _frames(document: Json) -> Sequence[Json]:
-    found = document if isinstance(document, list) else keys_of(document).get("instance_info")
-    return found if isinstance(found, list) else []
-
-
 def _fits(content: Content) -> bool:
-    return "instances" in first_of(_frames(content.document))
+    return "instances" in first_of(frames_under("instance_info", content.document))
 
 
 def _read(content: Content) -> Motion:
     frames = {}
     is_list = isinstance(content.document, list)  # a line a frame, in order
-    for number, frame in enumerate(map(keys_of, _frames(content.document))):
+    for number, frame in enumerate(map(keys_of, frames_under("instance_info", content.document))):
         persons = [_person(keys_of(one), content.name) for one in frame.get("instances") or ()]
         index = number if is_list else as_frame(frame.get("frame_id", number), content.name)
         frames[index] = persons
