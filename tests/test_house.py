@@ -33,7 +33,7 @@ SAYS = {
     "cli": "the command line, a module a wing",
 }
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-ONLY = {"h5py": {"hdf5", "data/store", "runs/scores"}, "torch": {"models", "runs"}}
+ONLY = {"h5py": {"hdf5", "data/records", "data/store", "runs/scores"}, "torch": {"models", "runs"}}
 """Where heavy packages may be imported."""
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "dualhead"
 ARCHITECTURE = SOURCE.parents[1] / "docs" / "architecture.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dualhead.data.store import seal_store
+from dualhead.data.records import seal_store
 from dualhead.files import SEAL, digest_of, write_record, write_sealed
 
 

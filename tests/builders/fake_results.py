@@ -12,7 +12,8 @@ from zlib import crc32
 import numpy as np
 
 from dualhead.data.datasets import DATASETS
-from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.data.records import Header, Record, write_store
+from dualhead.data.store import Store
 from dualhead.files import digest_of, write_csv, write_json, write_record
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from dualhead.runs.ensemble import ensemble

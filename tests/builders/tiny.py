@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dualhead.data.store import Header, Record, write_store
+from dualhead.data.records import Header, Record, write_store
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from dualhead.models.checkpoint import layout_of, load_checkpoint
 from dualhead.runs import evaluate as evaluate_module

@@ -8,7 +8,8 @@ import pytest
 
 from dualhead.data.dataset import RawSample
 from dualhead.data.datasets.kinetics import KINETICS, list_clips, prepare_clip, read_class_names
-from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.data.records import Header, Record, write_store
+from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 
 SETTINGS = {"denoise": "energy", "normalize": "none", "max_bodies": 2}

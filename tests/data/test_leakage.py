@@ -8,7 +8,8 @@ import pytest
 
 from dualhead.data.datasets import DATASETS
 from dualhead.data.leakage import copies, copies_text, refuse_overlap, refuse_shared, same_content
-from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.data.records import Header, Record, write_store
+from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.runs.partition import check_store
 from dualhead.settings.params import address

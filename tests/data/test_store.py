@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from dualhead.data.prepare import PrepareReport, _old_records
-from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.data.records import Header, Record, write_store
+from dualhead.data.store import Store
 from dualhead.files import digest_of
 from dualhead.hdf5 import SEAL_LENGTH
 from dualhead.layout import LAYOUTS, SkeletonLayout

@@ -29,7 +29,8 @@ from dualhead.data.listing import (
 )
 from dualhead.data.normalize import PADDED_FRAMES as BEYOND
 from dualhead.data.pool import Outcome, in_parallel, opened, prepare_chunk
-from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.data.records import Header, Record, write_store
+from dualhead.data.store import Store
 from dualhead.files import digest_of, replacing
 from dualhead.progress import duration, progress
 from dualhead.settings.params import Settings

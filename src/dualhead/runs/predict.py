@@ -18,7 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from dualhead.data.store import Record, Store, write_store
+from dualhead.data.records import Record, write_store
+from dualhead.data.store import Store
 from dualhead.files import digest_of, replacing, write_csv, write_record
 from dualhead.hdf5 import is_hdf5
 from dualhead.layout import SkeletonLayout

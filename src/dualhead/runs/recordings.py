@@ -30,7 +30,8 @@ from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import Content, Motion, content_of
 from dualhead.data.listing import place_of
 from dualhead.data.pool import opened, read_task
-from dualhead.data.store import Header, Record, Store, write_store
+from dualhead.data.records import Header, Record, write_store
+from dualhead.data.store import Store
 from dualhead.layout import SkeletonLayout
 from dualhead.progress import progress
 from dualhead.settings.params import Settings
