@@ -25,7 +25,10 @@ sys.meta_path = [Installed if finder is PathFinder else finder for finder in sys
 from dualhead.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
-MODULES = {"snakemake-executor-plugin-slurm": "snakemake_executor_plugin_slurm"}
+MODULES = {
+    "snakemake-executor-plugin-slurm": "snakemake_executor_plugin_slurm",
+    "imageio-ffmpeg": "imageio_ffmpeg",
+}
 
 
 def without(*words: object) -> subprocess.CompletedProcess[str]:
@@ -55,7 +58,7 @@ def test_a_command_of_the_workflow_names_the_extra(root):
     ]
 
 
-@pytest.mark.parametrize("extra", ["workflow", "export", "tensorboard"])
+@pytest.mark.parametrize("extra", ["workflow", "export", "tensorboard", "serve", "video"])
 def test_the_extras_are_those_of_pyproject(root, extra):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     listed = {line.partition(">")[0] for line in project["optional-dependencies"][extra]}
@@ -69,4 +72,19 @@ def test_an_export_names_the_extra_before_it_begins(tmp_path):
     assert 1 == done.returncode
     assert done.stderr.splitlines() == [
         "dualhead export: it needs the package onnx: pip install 'dualhead[export]'"
+    ]
+
+
+def test_it_shows_recordings(tmp_path, rng):
+    np.save(tmp_path / "walk.npy", rng.normal(1, 0.3, (9, 20, 3)))
+    said = ("--unit", "m", "--layout", "kinect20", "--output", tmp_path / "walk.html")
+    done = without("view", tmp_path / "walk.npy", *said)
+    assert 0 == done.returncode, done.stderr
+    assert (tmp_path / "walk.html").stat().st_size > 50_000
+
+
+def test_a_server_names_its_extra(tmp_path):
+    done = without("serve", tmp_path / "joint.pt")
+    assert done.stderr.splitlines() == [
+        "dualhead serve: it needs the package uvicorn: pip install 'dualhead[serve]'"
     ]
