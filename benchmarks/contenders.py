@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import torch
 from tests.reference.network import DualHead
@@ -220,7 +219,7 @@ def make_work(pair: Pair, kind: str, contender: str) -> Work:
 def captured(work: Work, joints: Tensor) -> Work:
     """Return work that replays a CUDA graph of `work`, whose batch and bodies stay the same."""
     known = bodies.distinct_rows(bodies.is_present(joints))
-    with mock.patch.object(bodies, "distinct_rows", lambda present: known):
+    with bodies.known_bodies(known):
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

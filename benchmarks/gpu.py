@@ -81,7 +81,7 @@ def visit(
 
 
 def exactness(situation: Situation, folder: Path, seconds: float) -> Findings:
-    """Compare one operation after the other with the reference, in float64 on the device."""
+    """Compare the compiled network with the reference, in float64 on the device."""
     few = situation._replace(samples=4, frames=64)
     found = call_task("compare", few, seconds=seconds)
     parts = ", ".join(f"{name} {value:.1e}" for name, value in found.items())

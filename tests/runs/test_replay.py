@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from dualhead.models import bodies, ops
+from dualhead.models.ops import encoder
 from dualhead.runs.replay import WARM_UPS, Passes
 
 
@@ -45,3 +46,40 @@ def test_known_bodies_are_filled_up_and_give_the_same_features():
         with bodies.known_bodies(known):
             found = bodies.encode_bodies(Squares(), x, torch.ones_like(present))
     torch.testing.assert_close(found, expected)
+
+
+class Line(nn.Module):
+    """A network with an encoder and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.inner, self.outer = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def encode(self, x):
+        return (self.inner(x),)
+
+    def forward(self, x):
+        (features,) = bodies.encode_bodies(self, x, torch.ones(len(x), 1, dtype=torch.bool))
+        return {"loss": self.outer(features).square().mean()}
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_compiler_whose_gradients_are_wrong_is_left(monkeypatch, capsys, wrong):
+    def encode(network, rows, counts):
+        (found,) = network.encode(rows)
+        features = found.mean((1, 2))
+        return (features.detach() + 0 * features if wrong else features,)
+
+    monkeypatch.setattr(encoder, "encode", encode)
+    monkeypatch.setattr(encoder, "_failed", [])
+    network, plain = Line(), Line()
+    x = torch.randn(5, 1, 2, 6, 3)
+    with ops.use("compiled"):
+        Passes(network, network)(1.0, x)
+    with ops.use("plain"):
+        plain(x)["loss"].backward()
+    for a, b in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+    assert wrong == ("gradients are wrong" in capsys.readouterr().err)
+    assert wrong == encoder.has_failed()

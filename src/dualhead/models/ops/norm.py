@@ -154,6 +154,15 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
+def _narrow(values: Tensor, x: Tensor) -> Tensor:
+    """Return values in the precision of x.
+
+    Not by a conversion that changes nothing: torch 2.11 compiles what such a one returns from a function with a
+    backward pass of its own as if nothing followed from it, and its gradients are 0.
+    """
+    return values if values.dtype == x.dtype else values.to(x.dtype)
+
+
 def normalize(term: Term) -> Tensor:
     """Return norm(x + offset), by the batch's statistics in training, else by the running ones."""
     x, norm, offset = term
@@ -238,7 +247,7 @@ class _WeightedNorm(torch.autograd.Function):
             mean = first / total + about
             variance = (squares / total - (first / total).square()).clamp(min=0)
         inverse_std = (variance + eps).rsqrt()
-        y = ((wide(x) - mean) * (weight * inverse_std) + bias).to(x.dtype)
+        y = _narrow((wide(x) - mean) * (weight * inverse_std) + bias, x)
         ctx.save_for_backward(x, weight, bias, mean, inverse_std, counts)
         ctx.group, ctx.offset, ctx.relu = group, offset is not None, relu
         ctx.mark_non_differentiable(mean, variance, total)
@@ -256,6 +265,6 @@ class _WeightedNorm(torch.autograd.Function):
         grad_bias, grad_weight = wide(grad).sum(dims), (wide(grad) * normal).sum(dims)
         level, slope, total = _sum_up(ctx.group, grad_bias, grad_weight, total)
         correction = each / total * (level + normal * slope)
-        grad_x = (weight * inverse_std * (wide(grad) - correction)).to(x.dtype)
+        grad_x = _narrow(weight * inverse_std * (wide(grad) - correction), x)
         grad_offset = torch.zeros_like(mean) if ctx.offset else None
         return grad_x, grad_weight, grad_bias, grad_offset, None, None, None, None, None
