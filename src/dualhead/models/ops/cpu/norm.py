@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup, all_gather, all_reduce, get_world_si
 from torch.nn import functional as F
 
 from dualhead.models.ops.cpu.slabs import affine, as_image, flat, slabs, tiled
-from dualhead.models.ops.norm import Run, Term, observe, runs_of, wide
+from dualhead.models.ops.norm import EVERY, Run, Term, observe, runs_of, wide
 
 
 class Statistics(NamedTuple):
@@ -103,6 +103,13 @@ class Normalization(NamedTuple):
             )
             shift, mean = (F.pad(values, (0, others)) for values in (shift, mean))
         return cls(channels, scale, shift, mean, inverse_std, found.total, runs, norm.group)
+
+    def active(self, x: Tensor, own: slice = EVERY) -> Tensor:
+        """Return the channels `own` of a slab, (B, T, ..., C), normalized and cut off at zero; x stays as it is."""
+        part = x[..., own].contiguous()
+        result = torch.empty_like(part) if own == EVERY else part
+        scale, shift = tiled(self.scale[own], part), tiled(self.shift[own], part)
+        return affine(flat(part), scale, shift, flat(result)).view_as(part).relu_()
 
     def backward(
         self, grad: Tensor, x: Tensor, *, in_place: bool = False

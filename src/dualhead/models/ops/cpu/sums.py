@@ -92,7 +92,7 @@ class _NormReluLinear(torch.autograd.Function):
         matrix = weight.to(x.dtype).t()
         result = x.new_empty(*x.shape[:3], len(weight))
         for i in slabs(x):
-            active = _active(x[i], norm)
+            active = norm.active(x[i]).flatten(0, 2)
             torch.mm(active, matrix, out=result[i].flatten(0, 2))
         return result
 
@@ -103,7 +103,7 @@ class _NormReluLinear(torch.autograd.Function):
         norm, grad, matrix = ctx.norm, grad.contiguous(), weight.to(x.dtype)
         grad_active, grad_weight = torch.empty_like(x), torch.zeros_like(weight)
         for i in slabs(x):
-            active, rows = _active(x[i], norm), grad[i].flatten(0, 2)
+            active, rows = norm.active(x[i]).flatten(0, 2), grad[i].flatten(0, 2)
             add_product(grad_weight, rows.t(), active)
             own = torch.mm(rows, matrix, out=grad_active[i].flatten(0, 2))
             torch.ops.aten.threshold_backward.grad_input(own, active, 0, grad_input=own)
@@ -111,10 +111,3 @@ class _NormReluLinear(torch.autograd.Function):
         grad_x, *grads = norm.backward(grad_active.view(shape), x.view(shape), in_place=True)
         grad_offset = torch.zeros_like(norm.mean) if ctx.offset else None
         return None, grad_x.view_as(x), *grads, grad_offset, grad_weight
-
-
-def _active(x: Tensor, norm: Normalization) -> Tensor:
-    """Return the normalized, cut off rows of a slab, (B * T * V, W * C)."""
-    active = torch.empty_like(x)
-    affine(flat(x), tiled(norm.scale, x), tiled(norm.shift, x), flat(active))
-    return active.relu_().flatten(0, 2)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from dualhead.models.ops import plain
 from dualhead.models.ops.cpu.gather import num_windows
 from dualhead.models.ops.cpu.norm import Normalization
-from dualhead.models.ops.cpu.slabs import affine, flat, slabs, tiled
+from dualhead.models.ops.cpu.slabs import slabs
 from dualhead.models.ops.norm import BatchNorm, Term
 from dualhead.models.ops.plain import linear
 
@@ -88,12 +88,13 @@ class _TemporalBranches(torch.autograd.Function):
         frames = num_windows(embedded.shape[1], stride)
         result = embedded.new_empty(len(embedded), frames, *embedded.shape[2:])
         width = embedded.shape[3] - norm.channels
+        *branches, pooled = _branches(norm, width)
         for i in slabs(embedded):
             parts = [
-                _convolve(_active(embedded[i], norm, k, width), conv, conv.weight)
-                for k, conv in enumerate(convs)
+                _convolve(norm.active(embedded[i], own), conv, conv.weight)
+                for own, conv in zip(branches, convs, strict=True)
             ]
-            parts.append(pool(_active(embedded[i], norm, len(convs), width), stride))
+            parts.append(pool(norm.active(embedded[i], pooled), stride))
             parts.append(embedded[i][:, ::stride, :, -width:])
             torch.cat(parts, dim=3, out=result[i])
         return result
@@ -106,9 +107,8 @@ class _TemporalBranches(torch.autograd.Function):
         total = torch.zeros_like(embedded)
         grad_weights = [torch.zeros_like(weight) for weight in weights]
         for i in slabs(embedded):
-            for k in range(len(weights) + 1):
-                own = slice(k * width, (k + 1) * width)
-                active = _active(embedded[i], norm, k, width)
+            for k, own in enumerate(_branches(norm, width)):
+                active = norm.active(embedded[i], own)
                 part = grad[i][..., own].contiguous()
                 if k < len(weights):
                     part, grad_weight = _convolve_backward(part, active, ctx.convs[k], weights[k])
@@ -122,13 +122,9 @@ class _TemporalBranches(torch.autograd.Function):
         return None, None, None, grad_embedded, *grads, grad_bias, *grad_weights
 
 
-def _active(x: Tensor, norm: Normalization, branch: int, width: int) -> Tensor:
-    """Return the normalized, cut off channels of one branch, (B, T, V, width)."""
-    own = slice(branch * width, (branch + 1) * width)
-    active = x[..., own].contiguous()
-    scale, shift = tiled(norm.scale[own], active), tiled(norm.shift[own], active)
-    affine(flat(active), scale, shift, flat(active))
-    return active.relu_()
+def _branches(norm: Normalization, width: int) -> list[slice]:
+    """Return the channels of each branch that is normalized."""
+    return [slice(first, first + width) for first in range(0, norm.channels, width)]
 
 
 def _convolve_backward(
