@@ -181,6 +181,12 @@ def test_the_contents_can_be_clicked(pdf):
     assert kinds.count("/Link") > 8
 
 
+def test_the_page_of_recordings_can_be_clicked(pdf):
+    notes = [note.get_object() for page in PdfReader(pdf).pages for note in page.get("/Annots", [])]
+    targets = [note["/A"]["/URI"] for note in notes if "/URI" in note.get("/A", {})]
+    assert targets.count("explorer.html") == 1
+
+
 def test_the_same_results_give_the_same_report(pdf, synthetic, root, tmp_path):
     assert pdf.read_bytes() == report(synthetic, root, tmp_path).read_bytes()
 

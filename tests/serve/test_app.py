@@ -1,5 +1,6 @@
 """Answers over HTTP: those of `predict`, to the last bit, for bounded questions alone."""
 
+import asyncio
 import io
 import json
 import multiprocessing
@@ -9,12 +10,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
 from dualhead.cli import main as cli
 from dualhead.runs.predict import Output, predict
 from dualhead.runs.recordings import Windows
-from dualhead.serve.app import HOST, make_app
+from dualhead.serve.app import HOST, _body, make_app
 from dualhead.serve.worker import Computing, Limits, Worker, _refuse_large, _work
 from tests.builders.checkpoints import write_checkpoint
 
@@ -113,6 +115,16 @@ def test_size_is_bounded_before_and_after_unpacking(client, tmp_path):
     assert "at most 4 MB" in refusal(ask(client, path.read_bytes(), "bomb.zip"), 400)
     with pytest.raises(ValueError, match="one by one"):
         _refuse_large(path, 10)
+
+
+def test_a_body_that_does_not_end_is_given_up():
+    class Slow:
+        async def stream(self):
+            yield b"begun"
+            await asyncio.sleep(60)
+
+    with pytest.raises(HTTPException, match=r"408: .* within 0\.01 seconds"):
+        asyncio.run(_body(Slow(), Limits(1, 0.01)))
 
 
 def test_the_networks_and_the_bounds_describe_themselves(client, worker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -31,6 +32,8 @@ HOST = "127.0.0.1"
 """Nobody but programs on this machine may ask."""
 NAMES = (HOST, "localhost", "testserver")
 """Hosts that a question may name, so that no foreign page can pass for this one."""
+CONCURRENT = 16
+"""Questions that may wait; more are turned away."""
 NAME = re.compile(r"[^/\\\x00-\x1f]{1,200}")
 ACCEPTED = (*ENDINGS, ".zip")
 POLICY = "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; base-uri 'none'; form-action 'none'"
@@ -91,6 +94,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         "model": Refusal,
         "description": "The recording cannot be read, or not by these networks.",
     },
+    408: {"model": Refusal, "description": "It did not come whole in time."},
     413: {"model": Refusal, "description": "It is larger than it may be."},
     422: {"model": Refusal, "description": "A parameter is wrong."},
     500: {"model": Refusal, "description": "The process that answers ended; another begins."},
@@ -195,7 +199,7 @@ def _predict_route(worker: Worker, limits: Limits) -> Callable[..., Any]:
             "picture": (width, height) if width and height else None,
         }
         _check_name(name)
-        content = await _body(request, limits.num_bytes)
+        content = await _body(request, limits)
         known = {key: value for key, value in said.items() if value is not None}
         try:
             return {"answers": await run_in_threadpool(worker.ask, content, name, known)}
@@ -218,16 +222,23 @@ def _check_name(name: str) -> None:
         )
 
 
-async def _body(request: Request, num_bytes: int) -> bytes:
-    """Return what was sent, unless it is more than it may be."""
+async def _body(request: Request, limits: Limits) -> bytes:
+    """Return what was sent, unless it is more than it may be, or takes longer."""
     found = bytearray()
-    async for piece in request.stream():
-        found += piece
-        if len(found) > num_bytes:
-            raise HTTPException(
-                413,
-                f"expected a recording of at most {num_bytes / 1e6:g} MB, found more; serve with more --megabytes",
-            )
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for piece in request.stream():
+                found += piece
+                if len(found) > limits.num_bytes:
+                    raise HTTPException(
+                        413,
+                        f"expected a recording of at most {limits.megabytes:g} MB, found more; serve "
+                        "with more --megabytes",
+                    )
+    except TimeoutError:
+        raise HTTPException(
+            408, f"expected the whole recording within {limits.seconds:g} seconds; send it again"
+        ) from None
     if not found:
         raise HTTPException(400, "expected a recording as the request's body, found nothing")
     return bytes(found)
@@ -249,5 +260,7 @@ def serve(computing: Computing, *, port: int, limits: Limits) -> None:
         worker = Worker(computing, limits)
         where = f"http://{HOST}:{door.getsockname()[1]}"
         print(f"{where} answers, and describes itself; Ctrl-C ends it", flush=True)
-        config = uvicorn.Config(make_app(worker, limits), log_level="warning")
+        config = uvicorn.Config(
+            make_app(worker, limits), log_level="warning", limit_concurrency=CONCURRENT
+        )
         uvicorn.Server(config).run(sockets=[door])
