@@ -147,7 +147,7 @@ def tiny_config(**train: object) -> dict:
     }
 
 
-def train_in(folder: Path, config: dict, parent: Path | None = None) -> int:
+def train_in(folder: Path, config: dict, **options: Path) -> int:
     """Train on the store in a folder and write everything beside it."""
     return train_module.train(
         RunConfig.of(config),
@@ -157,8 +157,8 @@ def train_in(folder: Path, config: dict, parent: Path | None = None) -> int:
         state=folder / "state.pt",
         device="cpu",
         evaluate_batch_size=5,
-        parent=parent,
         threads=1,
+        **options,
     )
 
 

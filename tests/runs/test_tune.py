@@ -132,11 +132,15 @@ def test_classifiers_may_have_a_learning_rate_of_their_own(folder):
 def test_balanced_weights_let_classes_count_alike(folder):
     labels, settings = torch.tensor([0, 0, 0, 0, 1, 1]), {"class_weights": "balanced"}
     with Store(folder / "store.h5") as store:
-        found = class_weights(TrainSettings.of(settings), labels, store)
-        given = class_weights(TrainSettings.of({"class_weights": [1, 2, 4]}), labels, store)
+        found = class_weights(TrainSettings.of(settings), labels, store, torch.device("cpu"))
+        given = class_weights(
+            TrainSettings.of({"class_weights": [1, 2, 4]}), labels, store, torch.device("cpu")
+        )
         with pytest.raises(ValueError, match=r"one for each of the 3 classes of .*, found 2"):
-            class_weights(TrainSettings.of({"class_weights": [1, 2]}), labels, store)
-        assert class_weights(TrainSettings.of({}), labels, store) is None
+            class_weights(
+                TrainSettings.of({"class_weights": [1, 2]}), labels, store, torch.device("cpu")
+            )
+        assert class_weights(TrainSettings.of({}), labels, store, torch.device("cpu")) is None
     assert [0.75, 1.5, 0.0] == found.tolist()  # 6 samples of 2 classes
     assert [1.0, 2.0, 4.0] == given.tolist()
 

@@ -139,6 +139,12 @@ def parent_of(wildcards):
     return GRID["parents"][digest] if digest else []
 
 
+def tensorboard_options(run):
+    """Return the options of a training that is watched with TensorBoard."""
+    wanted = HARDWARE.get("tensorboard", False)
+    return ["--tensorboard", f"results/tensorboard/{run}"] if wanted else []
+
+
 def member_scores(wildcards):
     """Return the score files that an ensemble sums."""
     members = GRID["ensembles"][wildcards.ensemble]["members"].values()

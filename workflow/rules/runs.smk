@@ -86,6 +86,7 @@ rule train:
         shared=HARDWARE["trainings_per_gpu"],
         evaluate_batch_size=HARDWARE["evaluate_batch_size"],
         parent=lambda w, input: ["--parent", input.parent] if input.parent else [],
+        tensorboard=lambda w: tensorboard_options(w.run),
     message:
         "Train {wildcards.run}; watch it in {log}"
     shell:
@@ -95,6 +96,7 @@ rule train:
         " --output {output.checkpoint:q}"
         " --history {output.history:q}"
         " {params.parent:q}"
+        " {params.tensorboard:q}"
         " --device {params.device:q}"
         " --trainings-per-gpu {params.shared}"
         " --gpus {params.gpus}"

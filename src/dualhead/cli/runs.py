@@ -105,6 +105,8 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     add_path(
         command, "parent", "checkpoint to begin with, if the run has train.from", required=False
     )
+    text = "folder for TensorBoard: each epoch's row of the history (extra `tensorboard`)"
+    add_path(command, "tensorboard", text, required=False)
     command.add_argument("--evaluate-batch-size", type=COUNT, default=64, help="(default: 64)")
     text = "how many train it together, sharing each batch; on a CPU, processes (default: 1)"
     command.add_argument("--gpus", type=COUNT, default=1, help=text)
@@ -125,6 +127,7 @@ def _train(options: argparse.Namespace) -> int | None:
         state=options.state or options.output.with_name("state.pt"),
         evaluate_batch_size=options.evaluate_batch_size,
         parent=options.parent,
+        tensorboard=options.tensorboard,
         threads=options.threads and max(options.threads // options.gpus, 1),
     )
     existed = options.output.exists()

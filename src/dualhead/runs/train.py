@@ -24,6 +24,7 @@ from dualhead.models.checkpoint import save_checkpoint
 from dualhead.models.complexity import count_macs, count_parameters
 from dualhead.progress import duration, progress
 from dualhead.runs.batches import Split, balanced_order, epoch_order, load_split
+from dualhead.runs.board import Show, board
 from dualhead.runs.distributed import ALONE, Share
 from dualhead.runs.environment import device_name, git_commit, peak_memory, versions
 from dualhead.runs.evaluate import score_split
@@ -58,6 +59,7 @@ def train(
     device: str,
     evaluate_batch_size: int,
     parent: Path | None = None,
+    tensorboard: Path | None = None,
     threads: int | None = None,
     share: Share = ALONE,
     requested: Requested | None = None,
@@ -73,6 +75,7 @@ def train(
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         evaluate_batch_size: samples in memory at once where they are only scored.
         parent: the checkpoint that the training begins with, whose digest is `train.from`.
+        tensorboard: folder to write each epoch's row to, for TensorBoard.
         threads: number of torch's threads on the CPU; None leaves torch's own choice.
         share: this process's part of each batch, where several train together (`distributed.run_shared`).
         requested: returns the signal that asks to end, or 0; None notes this process's own signals.
@@ -91,13 +94,17 @@ def train(
         check_store(source, config)
         splits = _load_splits(source, config, where, share)
         run = begin(config, source, where, share, parent)
-        run.class_weights = class_weights(config.train, splits["training"].labels, source)
-        if run.class_weights is not None:
-            run.class_weights = run.class_weights.to(where)
+        run.class_weights = class_weights(config.train, splits["training"].labels, source, where)
         resume(run, state, config, where)
         share.wait()  # for all to have read the state
-        with precision(config.train.precision), stop_requests(requested) as stop:
-            if not _train_epochs(run, config, splits, evaluate_batch_size, state=state, stop=stop):
+        with (
+            precision(config.train.precision),
+            stop_requests(requested) as stop,
+            board(None if share.rank else tensorboard, run.epoch + 1) as show,
+        ):
+            if not _train_epochs(
+                run, config, splits, evaluate_batch_size, state=state, stop=stop, show=show
+            ):
                 if share.rank == 0:
                     saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
                     print(saved, file=sys.stderr, flush=True)
@@ -117,6 +124,7 @@ def _train_epochs(
     *,
     state: Path,
     stop: Requested,
+    show: Show,
 ) -> bool:
     """Train until the last epoch is done; return False if a stop was asked for, with the state saved."""
     settings, split = config.train, splits["training"]
@@ -152,6 +160,7 @@ def _train_epochs(
             return False
         if run.share.rank == 0:
             print(_epoch_line(run, settings), file=sys.stderr, flush=True)
+            show(run.history[-1])
     return True
 
 

@@ -133,8 +133,10 @@ def freeze(model: nn.Module, parts: Sequence[str]) -> None:
         )
 
 
-def class_weights(settings: TrainSettings, labels: Tensor, store: Store) -> Tensor | None:
-    """Return the factor of the loss of each class's samples, (classes,), or None.
+def class_weights(
+    settings: TrainSettings, labels: Tensor, store: Store, device: torch.device
+) -> Tensor | None:
+    """Return the factor of the loss of each class's samples, (classes,) on a device, or None.
 
     Balanced ones are inverse to the number of a class's training samples, and 1 on average over the samples.
 
@@ -147,9 +149,10 @@ def class_weights(settings: TrainSettings, labels: Tensor, store: Store) -> Tens
     if given == "balanced":
         samples = labels.bincount(minlength=count)
         present = int((samples > 0).sum())
-        return torch.where(samples > 0, len(labels) / (present * samples.clamp(min=1)), 0.0)
+        shares = torch.where(samples > 0, len(labels) / (present * samples.clamp(min=1)), 0.0)
+        return shares.to(device)
     if len(given) != count:
         raise ValueError(
             f"train.class_weights: expected one for each of the {count} classes of {store.path}, found {len(given)}"
         )
-    return torch.tensor([float(weight) for weight in given])
+    return torch.tensor([float(weight) for weight in given], device=device)

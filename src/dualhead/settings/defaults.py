@@ -172,6 +172,11 @@ HARDWARE: Final[Fields] = {
     "gpus_per_training": Field(
         whole(1), "each computes its share of every batch; the result is the same", 1
     ),
+    "tensorboard": Field(
+        FLAG,
+        "write what history.csv holds for TensorBoard, too, below results/tensorboard",
+        optional=True,
+    ),
 }
 WEIGHTS: Final = table_of(either(number(), choice(FITTED)), keys=choice(*MODALITY_NAMES), least=1)
 ENSEMBLE: Final[Fields] = {
