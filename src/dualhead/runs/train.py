@@ -105,15 +105,20 @@ def train(
             if not _train_epochs(
                 run, config, splits, evaluate_batch_size, state=state, stop=stop, show=show
             ):
-                if share.rank == 0:
-                    saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
-                    print(saved, file=sys.stderr, flush=True)
-                if stop() == signal.SIGINT:
-                    raise KeyboardInterrupt
-                return REQUEUE
+                return _interrupted(run, state, stop())
         if share.rank == 0:
             _write_results(run, config, source, output, history)
     return 0
+
+
+def _interrupted(run: Training, state: Path, signal_number: int) -> int:
+    """Say where a training that was asked to end has saved its state; return `REQUEUE`, or raise KeyboardInterrupt."""
+    if run.share.rank == 0:
+        saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
+        print(saved, file=sys.stderr, flush=True)
+    if signal_number == signal.SIGINT:
+        raise KeyboardInterrupt
+    return REQUEUE
 
 
 def _train_epochs(
