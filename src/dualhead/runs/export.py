@@ -95,7 +95,10 @@ class Checked(NamedTuple):
 
     def __str__(self) -> str:
         """Return it in words."""
-        return f"within {self.error:.1e} of our own scores on {self.recordings} recordings in {self.shapes} shapes"
+        return (
+            f"within {self.error:.1e} of our own scores and {self.of_logits:.1e} of the largest logit, on "
+            f"{self.recordings} recordings in {self.shapes} shapes"
+        )
 
 
 def export(
