@@ -57,10 +57,9 @@ class Installation:
 def build_wheel(parent: Path) -> Path:
     """Build a wheel from a copy of the sources, so that nothing of an earlier build is in it."""
     sources = parent / "sources"
-    for name in (
-        *SOURCES,
-        *map(str, sorted(it.relative_to(ROOT) for it in ROOT.glob("examples/*/params*.yaml"))),
-    ):
+    patterns = ("examples/*/params*.yaml", "examples/*/published/**/*")
+    examples = [path for it in patterns for path in ROOT.glob(it) if path.is_file()]
+    for name in (*SOURCES, *(str(path.relative_to(ROOT)) for path in examples)):
         source, target = ROOT / name, sources / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -149,7 +149,7 @@ def test_a_wheel_holds_all_that_a_checkout_uses(root: Path, tmp_path: Path) -> N
         assert f"dualhead/project/{rule.relative_to(root)}" in held
     for example in project.EXAMPLES.values():
         for pattern in project.COPIED:
-            for path in (root / example).glob(pattern):
+            for path in filter(Path.is_file, (root / example).glob(pattern)):
                 assert f"dualhead/project/{path.relative_to(root)}" in held
     code = {
         str(it.relative_to(root / "src"))
