@@ -3,9 +3,9 @@
 import errno
 import fcntl
 import json
+import resource
 import subprocess
 import sys
-import textwrap
 import time
 import tracemalloc
 
@@ -20,7 +20,7 @@ from dualhead.files import digest_of
 from dualhead.hdf5 import SEAL_LENGTH
 from dualhead.layout import LAYOUTS, SkeletonLayout
 from tests.builders.edits import edited_store, make_older
-from tests.builders.workspaces import ROOT
+from tests.builders.tiny import write_tiny_store
 
 SHAPE = (25, 3)
 SPLITS = {"xsub": lambda meta: (meta["subject"] % 2).astype(np.int8)}
@@ -486,20 +486,14 @@ def test_the_store_is_much_smaller_than_padded_arrays(tmp_path):
 
 @pytest.mark.parametrize("room", [0, 3000, 9000])
 def test_a_full_disk_is_one_line_that_names_the_store(tmp_path, room):
-    code = """
-        import resource, sys
-        from pathlib import Path
-        from tests.builders.tiny import write_tiny_store
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-        try:
-            write_tiny_store(Path(sys.argv[1]))
-        except OSError as error:
-            print(error.errno, error.filename, error.strerror)
-    """
-    path = tmp_path / "s.h5"
-    command = [sys.executable, "-c", textwrap.dedent(code), str(path), str(room)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.stdout, done.stderr) == (f"{errno.EFBIG} {path} File too large\n", "")
+    path, limits = tmp_path / "s.h5", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as refusal:
+            write_tiny_store(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (refusal.value.errno, refusal.value.filename) == (errno.EFBIG, str(path))
     assert [*tmp_path.iterdir()] == []
 
 

@@ -21,11 +21,6 @@ Edges = Sequence[tuple[int, int]]
 
 def hop_distances(edges: Edges, num_joints: int) -> np.ndarray:
     """Breadth-first search from every joint."""
-    return _hop_distances(tuple((int(a), int(b)) for a, b in edges), num_joints)
-
-
-@cache
-def _hop_distances(edges: Edges, num_joints: int) -> np.ndarray:
     neighbors: dict[int, set[int]] = {v: set() for v in range(num_joints)}
     for a, b in edges:
         neighbors[a].add(b)
@@ -45,6 +40,11 @@ def _hop_distances(edges: Edges, num_joints: int) -> np.ndarray:
 
 def adjacency(edges: Edges, num_joints: int, num_scales: int, window: int = 1) -> Tensor:
     """(K, wV, wV), float32 throughout: 1 at distance exactly k, self loops, D^-1/2 A D^-1/2."""
+    return _adjacency(tuple(edges), num_joints, num_scales, window).clone()
+
+
+@cache
+def _adjacency(edges: Edges, num_joints: int, num_scales: int, window: int) -> Tensor:
     if window > 1:
         ones = (hop_distances(edges, num_joints) <= 1) & (hop_distances(edges, num_joints) >= 0)
         tiled = np.tile(ones, (window, window))

@@ -64,7 +64,7 @@ INPUT: Final[Fields] = {
     ),
     "min_max": Field(FLAG, "scale each coordinate over the whole recording to -1..1", False),
     "random_rotation": Field(
-        number(0, 360), "training: degrees about x and about y, uniform in +-this", 0
+        whole(0, 360), "training: whole degrees about x and about y, uniform in +-this", 0
     ),
     "random_scale": Field(
         SCALE_RANGE, "training: one factor a sample, uniform in this range", [1.0, 1.0]
