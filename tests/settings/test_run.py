@@ -18,7 +18,7 @@ def names(kind):
 
 def test_records_have_the_keys_of_their_files():
     assert names(InputSettings) == [*INPUT]
-    assert names(TrainSettings) == [*TRAIN]
+    assert names(TrainSettings) == [{"from": "parent"}.get(key, key) for key in TRAIN]
     assert names(RunConfig) == [{"evaluate": "fusion_weight"}.get(key, key) for key in RUN]
 
 
