@@ -43,7 +43,7 @@ MEASURES = {"cpu": cpu_seconds, "wall": wall_seconds, "cuda": cuda_seconds}
 
 
 class Situation(NamedTuple):
-    """What a network is measured on; the arguments of a worker's task."""
+    """Circumstances that a network is measured in; the arguments of a worker's task."""
 
     workspace: str = "paper"  # paper | demo: whose network
     samples: int = 5

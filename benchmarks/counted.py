@@ -72,7 +72,7 @@ TARGETS = {  # of OURS, the first and the second
 
 
 class Count(NamedTuple):
-    """What one training step is.
+    """Counts of one training step.
 
     Attributes:
         rows: bodies that are computed.

@@ -71,7 +71,7 @@ OF_INTERFACE = (  # those that Dynamo's CudaInterface hands on
 
 
 class _Driver:
-    """What Triton asks of a GPU's driver while code is generated."""
+    """Driver of a GPU, as far as Triton asks for it while code is generated."""
 
     utils = None
 

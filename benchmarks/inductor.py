@@ -1,4 +1,4 @@
-"""What torch.compile makes of a training step for a GPU that is not there: the kernels of Inductor's code.
+"""Kernels that torch.compile makes of a training step for a GPU that is not there.
 
 Dynamo and AOT autograd trace on fake tensors of the CPU, because the backward pass of fake CUDA tensors does not run in
 a CPU build of torch; then the device in the graphs is replaced and Inductor generates Triton code (`fake_gpu`).
@@ -106,7 +106,7 @@ class _Module:
     runner = None
 
     def call(self, *_: object) -> None:
-        """Do nothing: only the graph is run."""
+        """Return at once: only the graph is run."""
 
 
 def on_gpu(graph: GraphModule, inputs: Sequence[Any]) -> tuple[GraphModule, list[Any]]:

@@ -1,4 +1,4 @@
-"""Where the benchmarks ran."""
+"""The machine that the benchmarks ran on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured, as JSON to keep and as a Markdown table to read."""
+"""Measurements, as JSON to keep and as a Markdown table to read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADER = ("what", "how", "ours", "reference", "result", "target", "", "checked b
 
 
 class Target(NamedTuple):
-    """What a result should reach, in the result's unit."""
+    """Value that a result should reach, in the result's unit."""
 
     relation: str  # "at least" | "at most"
     value: float
@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a section found.
+    """Findings of a section.
 
     Attributes:
         rows: of the table.

@@ -1,4 +1,4 @@
-"""How much is measured: enough for a look, or enough for a quotation."""
+"""Scale of the measurements: enough for a look, or enough for a quotation."""
 
 from __future__ import annotations
 

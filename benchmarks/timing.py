@@ -14,7 +14,7 @@ Measure = Callable[[Work], float]
 
 
 class Spread(NamedTuple):
-    """What several measurements of one thing gave."""
+    """Spread of several measurements of one thing."""
 
     median: float
     low: float

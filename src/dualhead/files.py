@@ -26,7 +26,7 @@ FOREIGN = (
     *(ValueError, OSError, RuntimeError, MemoryError, EOFError),
     *(csv.Error, zipfile.BadZipFile, zlib.error),
 )
-"""What files, devices and the libraries that read them raise; any other error is a fault of ours."""
+"""Errors of files, devices and the libraries that read them; any other error is a fault of ours."""
 RECORD_FORMAT = 2  # 1 was a record without digests, which does not name its format
 SHOWN_DIGITS = 12  # of a digest, in messages
 

@@ -1,4 +1,4 @@
-"""What a run leaves, and how each file of it is read, for tests that damage them."""
+"""Files that a run leaves, and a reader of each, for tests that damage them."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ class Unit(nn.Module):
 
 
 class Network(nn.Module):
-    """What DualHead-Net and MS-G3D share: the data BN, and units whose parts carry the published names."""
+    """The part that DualHead-Net and MS-G3D share: the data BN, and units whose parts carry the published names."""
 
     def __init__(self, edges: Edges, num_joints: int, in_channels: int, num_bodies: int) -> None:
         super().__init__()

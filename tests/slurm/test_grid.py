@@ -36,7 +36,7 @@ def site(cluster: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def listed(site: Site, cluster: Cluster) -> list[dict[str, str]]:
-    """What SLURM knows of the workspace's jobs."""
+    """Return the workspace's jobs that SLURM knows."""
     return [job for job in jobs(cluster) if str(site.folder) in job["StdOut"]]
 
 

@@ -77,7 +77,7 @@ class Alone:
         return self.attempts[target](seed)
 
     def close(self) -> None:
-        """Do nothing: no process is left."""
+        """Leave all as it is: no process is left."""
 
 
 @contextmanager

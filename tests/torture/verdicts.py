@@ -18,7 +18,7 @@ KINDS_OF_DAMAGE = 6  # of `mutants`, in turn
 
 
 class Outcome(StrEnum):
-    """What a case ended in; those below OTHER are faults."""
+    """Outcomes of a case; those below OTHER are faults."""
 
     SAME = "same result"
     REFUSED = "refused in one line"

@@ -1,4 +1,4 @@
-"""Which GPU a process gets, on a machine whose GPUs are files in a folder."""
+"""The GPU that a process gets, on a machine whose GPUs are files in a folder."""
 
 import os
 import subprocess

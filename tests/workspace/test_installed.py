@@ -43,7 +43,7 @@ def make_smaller(path: Path) -> None:
 
 
 class Walk(NamedTuple):
-    """What a reader of the tutorial saw."""
+    """The tutorial as its reader saw it."""
 
     home: Path
     said: dict[str, str]  # command -> what it printed, the last time it was typed

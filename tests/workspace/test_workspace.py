@@ -1,4 +1,4 @@
-"""What the rules ask of Python."""
+"""Functions that the rules ask of Python."""
 
 import os
 import re

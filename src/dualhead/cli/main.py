@@ -54,7 +54,7 @@ OUTPUTS: Final = (
 """Options that name a file to write."""
 FILES: Final = {"bash": "_shtab_compgen_files", "zsh": "_files"}
 FOLDERS: Final = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/"}
-"""What completes a path, in the words of shtab."""
+"""Completion of a path, in the words of shtab."""
 LONGEST: Final = 1000
 """Characters of an error's line."""
 ROOM: Final = "make room and give the same command again"
@@ -75,7 +75,7 @@ EXTRAS: Final = {
 }
 """Packages that are there only where somebody asked for them: module -> extra of pyproject.toml."""
 NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
-"""What torch's errors say of it; others name memory, too."""
+"""Words of torch's errors of memory; others name memory, too."""
 SMALLER: Final = (
     "it does not fit into memory; smaller are --batch-size, --evaluate-batch-size, --workers, and "
     "train.forward_batch_size in params.yaml"

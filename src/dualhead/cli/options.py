@@ -64,7 +64,7 @@ def add_results(command: argparse.ArgumentParser) -> None:
 
 
 def find_results(options: argparse.Namespace) -> None:
-    """Let results that were not told of be those of the workspace."""
+    """Take the workspace's results where none are named."""
     if hasattr(options, "directory") and getattr(options, "results", "") is None:
         options.results = options.directory / "results"
 

@@ -29,7 +29,7 @@ PRODUCTS = {
     # in inference mode operators are seen before they are taken apart
     *(aten.linear.default, aten.matmul.default, aten.conv1d.default, aten.conv2d.default),
 }
-"""What the networks multiply with; any other product is left to torch."""
+"""Products that the networks use; any other product is left to torch."""
 
 
 def is_native() -> bool:

@@ -20,12 +20,12 @@ from dualhead.settings.params import Settings
 
 FORMAT = 2  # 1 kept the name of the layout alone, neither class names nor preparation, and was not sealed
 KEYS = ("config", "layout", "num_classes", "selections", "training")
-"""What checkpoints of both formats hold, beside their format."""
+"""Keys of checkpoints of both formats, beside their format."""
 UNREADABLE = (
     *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError),
     *(AssertionError, OverflowError, pickle.UnpicklingError, struct.error),
 )
-"""What torch.load raises for files that nobody sealed, whatever their bytes."""
+"""Errors that torch.load raises for files that nobody sealed, whatever their bytes."""
 REMEDY = "restore it from a copy, or remove it and train again"
 
 

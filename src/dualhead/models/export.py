@@ -55,7 +55,7 @@ def trace(module: nn.Module, joints: Tensor, least: int) -> ExportedProgram:
     """Return the operations of a module in eval mode, for any number of recordings and of `least` frames or more.
 
     Args:
-        module: of the plain operations.
+        module: network of the plain operations.
         joints: an example, (N, C, T, V, M), with N above 1.
         least: see `least_frames`.
     """

@@ -30,7 +30,7 @@ PLACES = {
 }
 """Kind of product -> where it lies, from the results."""
 CODE = ("report", "runs/metrics.py", "runs/scores.py")
-"""What of the package decides how a product looks."""
+"""Parts of the package that decide how a product looks."""
 SOURCES = (".py", ".html", ".css", ".js")
 KEPT = ("protocol", "recipe", "seeds", "figures", "datasets", "benchmarks")
 

@@ -86,7 +86,7 @@ class Chain(nn.Module):
 
 
 class Checked(NamedTuple):
-    """What a comparison of a file with our own networks found."""
+    """Result of a comparison of a file with our own networks."""
 
     recordings: int
     shapes: int  # different numbers of recordings and frames
@@ -115,7 +115,7 @@ def export(
         sources: recordings or stores that files are checked on; none: made-up ones of several lengths.
         outputs: the files; each one's suffix says its format: .onnx, .pt2, or .safetensors (one checkpoint; a model
             card is written beside it).
-        recordings: what is said of raw recordings.
+        recordings: settings of raw recordings.
 
     Raises:
         ValueError: for checkpoints that cannot share one file, or a file that does not compute what they do.

@@ -194,8 +194,8 @@ def answer_recordings(
     Args:
         ensemble: the networks.
         paths: files, folders or archives of recordings.
-        recordings: what is said of them.
-        windows: how they are cut.
+        recordings: settings of them.
+        windows: length and stride of their windows.
 
     Raises:
         ValueError: for recordings that cannot be read, or scores that are no numbers.

@@ -21,7 +21,7 @@ Form = tuple[object, ...]
 WARM_UPS = 2
 """Passes over batches of one form before they are recorded: what is done once, as compiling, is no part of a graph."""
 APART = 0.4
-"""How far compiled gradients may be from plain ones, as a share of these: rounding to bfloat16 explains less."""
+"""Largest difference of compiled gradients from plain ones, as a share of these: rounding to bfloat16 explains less."""
 
 
 class _Recorded(NamedTuple):

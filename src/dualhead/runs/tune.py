@@ -113,7 +113,7 @@ def _part(name: str) -> str:
 
 
 def freeze(model: nn.Module, parts: Sequence[str]) -> None:
-    """Let no gradient be computed of the weights of these parts.
+    """Freeze the weights of these parts: no gradient is computed of them.
 
     Raises:
         ValueError: for a name that is no part, or where nothing is left to train.

@@ -47,7 +47,7 @@ class Guess(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the networks take a recording, or a window of it, for."""
+    """The class of a recording, or of a window of it, and its nearest rivals."""
 
     name: str
     first_frame: int | None = Field(None, description="of the window, from 0; with `window` alone")
@@ -66,7 +66,7 @@ class Answers(BaseModel):
 
 
 class Facts(BaseModel):
-    """What the networks take and tell apart."""
+    """Facts about the networks: their recordings and classes."""
 
     version: str
     checkpoints: list[str]
@@ -81,7 +81,7 @@ class Facts(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why there is no answer, in one line."""
+    """Reason for which there is no answer, in one line."""
 
     detail: str
 
@@ -174,7 +174,7 @@ def _page() -> HTMLResponse:
 
 
 def _network(worker: Worker, limits: Limits) -> Facts:
-    """What the networks take and tell apart, and how much may be asked of them."""
+    """Return the recordings and classes of the networks, and the limits of what may be asked."""
     return Facts(version=dualhead.__version__, **limits._asdict(), **worker.facts)
 
 
@@ -191,7 +191,7 @@ def _predict_route(worker: Worker, limits: Limits) -> Callable[..., Any]:
         window: Frames = None,
         stride: Frames = None,
     ) -> dict[str, Any]:
-        """What the networks take a recording for: any form that `dualhead predict` reads, or a zip of it."""
+        """Return the classes of a recording: any form that `dualhead predict` reads, or a zip of it."""
         said = {"format": format, "layout": layout, "unit": unit, "fps": fps}
         said |= {
             "window": window,

@@ -97,7 +97,7 @@ class Worker:
         Args:
             content: the file's.
             name: the file's, by whose ending it is read.
-            said: what is said of it, and `window` and `stride`.
+            said: settings of it, and `window` and `stride`.
 
         Raises:
             Refused: if it cannot be answered for.

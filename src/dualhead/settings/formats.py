@@ -74,7 +74,7 @@ TRAINED: Final[Fields] = {
     "model": Field(record({"name": Field(choice(*MODELS))}, more=True)),
     "input": Field(record({}, more=True)),
 }
-"""What a checkpoint must know of its run to be used; it may be older than a setting, or come from others."""
+"""Settings that a checkpoint must hold to be used; it may be older than a setting, or come from others."""
 STORE: Final[Fields] = {
     "dataset": Field(NAME),
     "raw": Field(list_of(TEXT)),
@@ -119,7 +119,7 @@ GRID: Final[Fields] = {
     "parents": Field(table_of(TEXT, keys=TEXT), "digest -> path of a checkpoint", optional=True),
     "address": Field(TEXT, optional=True),
 }
-"""What the tables of a workspace ask for (grid.json), as `dualhead.settings.grid.resolve` returns it."""
+"""The plan of a workspace (grid.json), as `dualhead.settings.grid.resolve` returns it."""
 PERCENT: Final = number(0, 100)
 BY_BENCHMARK: Final = table_of(PERCENT, keys=TEXT)
 METRICS: Final[Fields] = {name: Field(BY_BENCHMARK, optional=True) for name in METRIC_NAMES}
@@ -191,7 +191,7 @@ PUBLISHED: Final[Fields] = {
     "contradictions": Field(list_of(TEXT)),
     "field": Field(record(FIELD)),
 }
-"""What papers report (published.yaml)."""
+"""Results that papers report (published.yaml)."""
 ACCURACIES: Final = record({name: Field(PERCENT) for name in METRIC_NAMES})
 SELECTION: Final = record(
     {
@@ -206,7 +206,7 @@ RESULT: Final[Fields] = {
     "best_on_validation": Field(SELECTION, optional=True),
     "best_on_test": Field(SELECTION, optional=True),
 }
-"""What an ensemble measured, and a run among other things (metrics.json)."""
+"""Measurements of an ensemble, and of a run among other things (metrics.json)."""
 RUN_RESULT: Final[Fields] = {
     **RESULT,
     "parameters": Field(whole(1)),
@@ -220,7 +220,7 @@ RUN_RESULT: Final[Fields] = {
     "versions": Field(table_of(TEXT, keys=TEXT)),
 }
 ADDRESS: Final = re.compile(r"[0-9a-f]{8}")
-"""What names a frozen grid's file."""
+"""Form of a frozen grid's name."""
 GRID_REMEDY: Final = (
     "the next `snakemake` that has something to do writes a workspace's results/grid.json anew"
 )

@@ -26,7 +26,7 @@ NAME = re.compile(r"[\w.-]+")
 INTERNAL = ("dev", "bench", "docs")
 """Extras for those who work on dualhead itself."""
 SECONDS = 10.0
-"""How long another program may take to say what it is."""
+"""Seconds that another program may take to say what it is."""
 
 
 def examine(folder: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from dualhead.workspace import grids, recovery
 TRASH = "trash"
 RESULT = "*/*/*/seed*-*"
 UNFINISHED = ("state.pt", ".state.pt.partial", ".checkpoint.pt.partial")
-"""What a training that was begun leaves until it is finished."""
+"""Files that a training leaves until it is finished."""
 
 
 def collect(folder: Path, results: Path, *, remove: bool) -> None:

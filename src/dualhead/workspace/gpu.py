@@ -16,7 +16,7 @@ DEVICES = Path("/dev")
 EVERYONE = 0o666
 """Permissions of a lock file, whatever the umask: the next user's process must see that it is held."""
 DEVICE_NAME = re.compile(r"\d.*|GPU-.*|MIG-.*")
-"""What CUDA takes for a device in CUDA_VISIBLE_DEVICES; not `-1`, nor SLURM's `NoDevFiles` for a job without GPUs."""
+"""Form of a device in CUDA_VISIBLE_DEVICES; not `-1`, nor SLURM's `NoDevFiles` for a job without GPUs."""
 
 
 def visible_gpus(environment: Mapping[str, str], devices: Path = DEVICES) -> list[str]:

@@ -25,9 +25,9 @@ EXAMPLES = {
 }
 """Name of each workspace that a new one may begin as -> its folder in the project."""
 COPIED = ("params*.yaml", "published/**/*")
-"""What a new workspace takes from its example."""
+"""Files that a new workspace takes from its example."""
 ALWAYS = (".dvc/plots/runs.json", "profiles/slurm/config.yaml")
-"""What every workspace takes: how DVC draws curves, and the site's names and limits on a cluster, to be edited."""
+"""Files that every workspace takes: DVC's way to draw curves, and a cluster's names and limits, to be edited."""
 SCHEMA = "params.schema.json"
 SCHEMA_LINE = "# yaml-language-server: $schema="
 SAME = {
@@ -42,7 +42,7 @@ TEMPLATES = (
     *("reports/published.yaml", "reports/report.typ", "reports/references.bib"),
     "docs/deviations.md",
 )
-"""What the report is set from, beside the results."""
+"""Files that the report is set from, beside the results."""
 CORES = ("--cores", "-c", "--jobs", "-j", "--profile", "--executor", "-e")
 """Options of Snakemake that say on what it runs."""
 

@@ -20,7 +20,7 @@ from dualhead.files import write_json
 from dualhead.locks import Owner, is_gone, this_process
 
 SECONDS_TO_END = 180.0
-"""How long a canceled job may take until it is gone: SLURM's KillWait and some more."""
+"""Seconds that a canceled job may take until it is gone: SLURM's KillWait and some more."""
 Locks = Mapping[str, list[int]]
 """Name of each of Snakemake's lock files -> inode and time, which a later file of that name does not have."""
 

@@ -134,7 +134,7 @@ def is_worth_a_retry(logs: Iterable[str]) -> bool:
 
 
 ENDINGS = (".zip", ".tar.gz", ".tgz", ".tar", "")
-"""What the name of the same recordings may end in: archives, and the folder unpacked from one."""
+"""Endings of names of the same recordings: archives, and the folder unpacked from one."""
 
 
 def located(path: str) -> str:

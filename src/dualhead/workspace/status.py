@@ -51,7 +51,7 @@ PATTERNS = {
     "loss": re.compile(r"\bloss (\S+?),?(?:\s|$)"),
     "left": re.compile(r"(?:all epochs: |\s)(\d+:\d\d(?::\d\d)?)(?: left)?$"),
 }
-"""What training's lines tell: one at the end of an epoch, others within it."""
+"""Forms of training's lines: one at the end of an epoch, others within it."""
 
 
 def read_log(log: Path, state: str) -> RunStatus:

@@ -38,7 +38,7 @@ def run(name, own, group=None):
 
 
 def be_one(rank, folder):
-    """Be one of two processes; write what each implementation found."""
+    """Run one of two processes; write the results of each implementation."""
     meeting = f"file://{folder}/meeting"
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     found = {name: run(name, SHARES[rank], distributed.group.WORLD) for name in IMPLEMENTATIONS}

@@ -20,7 +20,7 @@ DAMAGES = (
     *(ValueError, EOFError, OSError, KeyError, MemoryError, OverflowError, NotImplementedError),
     *(RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError),
 )
-"""What NumPy and zip raise for a damaged file."""
+"""Errors that NumPy and zip raise for a damaged file."""
 
 
 def _fits(content: Content) -> bool:

@@ -15,7 +15,7 @@ from dualhead.arrays import Floats
 from dualhead.layout import LAYOUTS, SkeletonLayout
 
 Json = Any
-"""What a JSON document holds: mappings, lists, text, numbers."""
+"""A JSON document: mappings, lists, text, numbers."""
 
 METERS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254}
 """Units of three coordinates, in meters."""
@@ -30,7 +30,7 @@ SHOWN = 60
 
 
 MISSHAPEN = (TypeError, LookupError, AttributeError, ArithmeticError)
-"""What comes of a number where a document has a list, a list where it has a mapping, and the like."""
+"""Errors of a number where a document has a list, a list where it has a mapping, and the like."""
 
 
 class Motion(NamedTuple):

@@ -23,7 +23,7 @@ FEW = 16
 """Channels below which windows are one matrix, too."""
 
 ALIGNED = 8
-"""What a matrix's rows are filled up to a multiple of, by zeros: a GPU's fast products want 16 bytes at a time."""
+"""Multiple that a matrix's rows are filled up to, by zeros: a GPU's fast products want 16 bytes at a time."""
 
 
 def _aligned(x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ POLICY: Final = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
-"""What the page may load and run (its Content-Security-Policy): its own style and script, and nothing else."""
+"""The page's Content-Security-Policy: its own style and script, and nothing else."""
 
 
 def write_page(page: Page, output: Path) -> None:

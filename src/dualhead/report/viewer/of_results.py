@@ -38,7 +38,7 @@ from dualhead.settings.params import Settings
 ROLES = ("variant", "baseline")
 HEADS = ("fusion", "coarse", "fine")
 PAPER = "softmax"
-"""What the paper averages over both heads."""
+"""The kind of scores that the paper averages over both heads."""
 LATEST = "grid.json"
 DEPTH = 4
 """Folders from results to a run's or an ensemble's own: kind, benchmark, variant, stream."""
