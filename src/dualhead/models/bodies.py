@@ -146,8 +146,7 @@ def _pooled(network: Encoder, rows: Tensor, counts: Tensor | None = None) -> Fea
     rows, name = rows.to(_working_dtype(rows)), ops.chosen(rows)
     with without_autocast(rows):
         if name == "compiled":
-            with ops.use(name):  # torch before 2.13 takes what it compiles for an export
-                return encoder.encode(network, rows, counts)
+            return encoder.encode(network, rows, counts)
         alone = name == "plain" or network.training or torch.is_grad_enabled()
         with row_counts(counts):
             parts = [network.encode(rows[i]) for i in ([slice(None)] if alone else slabs(rows))]

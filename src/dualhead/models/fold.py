@@ -14,6 +14,7 @@ from dualhead.models.dualhead import (
     STGCBlock,
     WindowGraphConv,
 )
+from dualhead.models.ops import encoder
 from dualhead.models.ops.cpu.slabs import add_product, flat, slabs, tiled
 from dualhead.models.ops.cpu.temporal import pool
 from dualhead.models.ops.norm import BatchNorm
@@ -63,7 +64,7 @@ class FoldedBlock(nn.Module):
         Raises:
             ValueError: where torch records the operations: what they write to in place is not fit for that.
         """
-        if torch.compiler.is_exporting() and ops.chosen(x) != "compiled":
+        if encoder.is_exported():
             raise ValueError("a folded network cannot be exported; export the network itself")
         total: Tensor = self.second(self.first(self.graph(x)).relu_())
         for window in self.windows:

@@ -89,3 +89,9 @@ def test_rows_are_filled_up_with_such_as_do_not_count():
     assert torch.equal(rows[6], rows[0])
     full = random(8, 2, 2, 1)
     assert encoder.filled_up(full, None)[0] is full
+
+
+def test_a_release_of_torch_is_asked_for_no_setting_that_it_does_not_know():
+    assert {"recompile_limit": 3} == encoder._known(
+        torch._dynamo.config, {"recompile_limit": 3, "of_another_release": 4}
+    )

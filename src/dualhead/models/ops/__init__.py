@@ -55,10 +55,10 @@ def chosen(x: Tensor) -> str:
     records = torch.compiler.is_compiling() and x.device.type == "cpu"
     if name == "auto":
         name = "cpu" if x.device.type == "cpu" and not records else "plain"
-        name = "compiled" if x.device.type == "cuda" and not torch.compiler.is_exporting() else name
+        name = "compiled" if x.device.type == "cuda" and not encoder.is_exported() else name
     if name == "cpu" and records:
         raise ValueError("the CPU's operations cannot be exported or compiled; use `plain`")
-    if name == "compiled" and torch.compiler.is_exporting():
+    if name == "compiled" and encoder.is_exported():
         raise ValueError("what is compiled for one batch cannot be exported; use `plain`")
     return "plain" if name == "compiled" and encoder.has_failed() else name
 

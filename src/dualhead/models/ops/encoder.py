@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
+import torch._dynamo
+import torch._functorch.config
 from torch import Tensor
 
 from dualhead.models.ops.norm import row_counts
@@ -21,6 +23,10 @@ OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
 }
 """Small kernels are put together; tensors are not padded in memory, which products would have to undo; what reads many
 vectors, as the backward pass of a normalization, is not stored in float32 before it is rounded."""
+TRACING = {
+    "force_non_lazy_backward_lowering": True,  # it may fail, too
+    "autograd_cache_allow_custom_autograd_functions": True,  # ours depend on their arguments alone
+}
 BUCKET = 8
 """Bodies are filled up to a multiple of this: few sizes, so that few graphs are compiled."""
 SIZES = 64  # graphs that are kept at most, each for a network, a number of bodies and frames, and a precision
@@ -39,6 +45,7 @@ class Encoder(Protocol):
 
 _seen: set[tuple[object, ...]] = set()
 _failed: list[str] = []  # why
+_within: list[bool] = []  # an entry for each network that is being compiled, or runs as compiled
 
 
 def failure() -> type[Exception]:
@@ -49,6 +56,11 @@ def failure() -> type[Exception]:
 def has_failed() -> bool:
     """Return whether this process has given up compiling."""
     return bool(_failed)
+
+
+def is_exported() -> bool:
+    """Return whether torch exports a network; before 2.13 torch says so of what is compiled here, too."""
+    return torch.compiler.is_exporting() and not _within
 
 
 def give_up(error: Exception) -> None:
@@ -76,9 +88,14 @@ def encode(network: Encoder, rows: Tensor, counts: Tensor | None) -> Features:
     """
     rows, counts = filled_up(rows, counts)
     _announce(network, rows)
-    eager = torch._functorch.config.patch(force_non_lazy_backward_lowering=True)  # it may fail, too
-    with eager, torch._dynamo.config.patch(recompile_limit=SIZES):
-        found: Features = _compiled(BACKEND, network.training)(network, rows, counts)
+    tracing = _known(torch._functorch.config, TRACING)
+    limits = _known(torch._dynamo.config, {"recompile_limit": SIZES, "cache_size_limit": SIZES})
+    _within.append(True)
+    try:
+        with torch._functorch.config.patch(tracing), torch._dynamo.config.patch(limits):
+            found: Features = _compiled(BACKEND, network.training)(network, rows, counts)
+    finally:
+        _within.pop()
     return found
 
 
@@ -90,6 +107,11 @@ def filled_up(rows: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
         rows = torch.cat([rows, rows[:1].detach().expand(missing, *rows.shape[1:])])
         counts = torch.cat([counts, counts.new_zeros(missing)])
     return rows, counts
+
+
+def _known(config: object, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the wanted settings that this release of torch knows."""
+    return {name: value for name, value in wanted.items() if hasattr(config, name)}
 
 
 def _encode(network: Encoder, rows: Tensor, counts: Tensor) -> Features:
