@@ -17,7 +17,8 @@ from dualhead.settings.schema import Place
 
 FILES = ("params.yaml", "demo/params.yaml", "tests/params.yaml", "examples/utd_mhad/params.yaml")
 FILES += tuple(
-    f"examples/nw_ucla/params{kind}.yaml" for kind in ("", ".gpu", ".precision", ".short")
+    f"examples/nw_ucla/params{kind}.yaml"
+    for kind in ("", ".gpu", ".precision", ".published", ".short")
 )
 
 

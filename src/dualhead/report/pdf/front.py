@@ -87,12 +87,13 @@ def _trained(grid: Grid, runs: Sequence[Run]) -> str:
     variants = dict.fromkeys(run.config["variant"] for run in runs)
     others = [variant_title(variant) for variant in variants if variant != "dualhead"]
     text = "This workspace trains DualHead-Net, a graph network of a coarse and a fine head"
-    text += (
-        f", and {counted(len(others), 'other network or variant', 'other networks and variants')}"
-    )
+    if others:
+        count = counted(len(others), "other network or variant", "other networks and variants")
+        text += f", and {count}"
     text += f" from raw skeletons on {listed(_benchmarks(grid, runs))}"
     seeds = counted(len(grid["seeds"]), "seed", "seeds")
-    return f"{text}; {len(made(runs))} of {counted(len(runs), 'training', 'trainings')} have been made, with {seeds}."
+    count = counted(len(runs), "training has", "trainings have")
+    return f"{text}; {len(made(runs))} of {count} been made, with {seeds}."
 
 
 def _result(tables: Tables, without: Sequence[Without]) -> str:

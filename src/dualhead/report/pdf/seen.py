@@ -138,6 +138,11 @@ def _parameters(inputs: Inputs) -> str:
     rows = sorted(variant_sizes(inputs), key=lambda row: -row[1].mean)
     (best, spread, _), smallest = rows[0], min(rows, key=lambda row: row[2])
     overlap = sum(row[1].high >= spread.low for row in rows[1:])
+    if len(rows) == 1:
+        return (
+            f"{variant_title(best.variant)} has {spread.mean:.2f} % and {smallest[2] / 1e6:.2f} million parameters; "
+            "no other variant was asked for."
+        )
     return (
         f"The most accurate is {variant_title(best.variant)} ({spread.mean:.2f} %), and the intervals of {overlap} of "
         f"the other {len(rows) - 1} overlap its own; the smallest is {variant_title(smallest[0].variant)} "
@@ -149,6 +154,8 @@ def _selection(inputs: Inputs) -> str:
     gains = {cell: row["best_on_test"] for cell, row in selection_gains(inputs).items()}
     most = max(gains, key=lambda cell: gains[cell])
     where = benchmark_title(inputs.grid, most.benchmark)
+    if not gains[most]:
+        return "Looking at the test set would change nothing here: the last epoch is also the best on it."
     return (
         f"Looking at the test set is worth {np.mean(list(gains.values())):.2f} points on average and up to "
         f"{gains[most]:.2f} ({_name(most)}, {where}): as much as many of the steps in the tables above."
