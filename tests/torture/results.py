@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,7 @@ def damaged_file(path: Path, read: Callable[[Path], object], *, tells: bool = Tr
 
 def run_file(name: str, folder: Path) -> Attempt:
     """Read one file of a run."""
-    finish_run(folder)
+    _run(folder)
 
     def read(path: Path) -> object:
         with tiny_networks():
@@ -55,7 +56,21 @@ def run_file(name: str, folder: Path) -> Attempt:
 
 
 def _fake(folder: Path) -> fake_results.Fake:
-    return fake_results.build(folder, fake_results.synthetic_params(), num_test=24, classes=3)
+    """Return a copy of fake results, which are built once for all targets."""
+    base = folder.parent / "fake"
+    if not base.exists():
+        fake_results.build(base, fake_results.synthetic_params(), num_test=24, classes=3)
+    results = shutil.copytree(base / "results", folder / "results")
+    return fake_results.Fake(read_grid(results / LATEST), results, results / "store")
+
+
+def _run(folder: Path) -> Path:
+    """Fill a folder with a copy of a finished run, which is made once for all targets; return it."""
+    base = folder.parent / "run"
+    if not base.exists():
+        base.mkdir()
+        finish_run(base)
+    return shutil.copytree(base, folder, dirs_exist_ok=True)
 
 
 def history(folder: Path) -> Attempt:
@@ -124,7 +139,7 @@ def dropped(folder: Path) -> Attempt:
 
 def unsealed(name: str, folder: Path) -> Attempt:
     """Read a store or scores of an older version, which have no seal: HDF5 must not loop on them."""
-    path = finish_run(folder) / name
+    path = _run(folder) / name
     if name == "store.h5":
         make_older(path)
     else:
