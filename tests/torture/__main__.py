@@ -35,6 +35,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help=str(PARTS))
+    text = "try this target of a part alone, as the table names it; may be given again"
+    parser.add_argument("--target", action="append", metavar="NAME", help=text)
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (default: 1)")
     parser.add_argument("--seconds", type=float, help=f"for each part (default: {QUICK:.0f})")
     text = f"{FULL:.0f} seconds for each part"
@@ -162,7 +164,8 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     try:
         for part in options.only or [it for it in PARTS if options.full or it not in LONG_PARTS]:
             begin = time.monotonic()
-            found = {target: Counts() for target in targets_of(part)}
+            wanted = options.target or targets_of(part)
+            found = {target: Counts() for target in targets_of(part) if target in wanted}
             counts |= {f"{part}: {target}": one for target, one in found.items()}
             run_part(part, found, options, folder)
             tried = sum(one.outcomes.total() for one in found.values())

@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch._dynamo  # noqa: F401  which torch imports when a training begins, in seconds
+
 from dualhead.cli.main import main
 from dualhead.files import digest_of, read_record, write_json
 from dualhead.models.checkpoint import load_checkpoint
