@@ -90,7 +90,7 @@ def _steps(found: Sequence[Settings], published: Settings) -> list[Tested]:
         source, step = published_step(published, variant)
         if variant in steps and source:
             ours = steps[variant]
-            paper = _points(step)
+            paper = signed(f"{step:+.1f}")
             rows.append(Tested(claim, source, paper, _measured(ours), _verdict(ours, step)))
     return rows
 
@@ -102,10 +102,6 @@ def published_step(published: Settings, variant: str) -> tuple[str, float]:
         if variant in values and OURS in values:
             return f"Table {name.removeprefix('table')}", values[variant] - values[OURS]
     return "", float("nan")
-
-
-def _points(value: float) -> str:
-    return signed(f"{value:+.1f}")
 
 
 def _measured(record: Settings) -> str:

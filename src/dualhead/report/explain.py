@@ -370,7 +370,8 @@ def _run_lines(grid: Settings, results: Path, run: str, complete: bool) -> list[
     if is_kept(results, run):
         facts.insert(0, ("trained", f"elsewhere: taken from {FOLDER}/ as it was published there"))
     facts += _data(grid, results, config, result.metrics if result else {})
-    settings = _everything(config) if complete else _differing(config)
+    everything = [_fact("settings", "all:"), *(f"    {line}" for line in dump(config).splitlines())]
+    settings = everything if complete else _differing(config)
     return lines + [_fact(*fact) for fact in facts] + settings
 
 
@@ -432,13 +433,10 @@ def _fingerprint(path: Path, metrics: Settings) -> str:
         return f"{store.attributes['fingerprint']}, of the store as it is now"
 
 
-def _everything(config: Settings) -> list[str]:
-    return [_fact("settings", "all:"), *(f"    {line}" for line in dump(config).splitlines())]
-
-
 def _differing(config: Settings) -> list[str]:
     """Return the settings that are not the paper's defaults."""
-    own, default = flat(_sections(config)), flat(_defaults(config))
+    sections = {key: value for key, value in config.items() if isinstance(value, Mapping)}
+    own, default = flat(sections), flat(_defaults(config))
     changes = [
         f"{key}: {value_text(value)} (default {value_text(default.get(key, 'none'))})"
         for key, value in own.items()
@@ -446,10 +444,6 @@ def _differing(config: Settings) -> list[str]:
     ]
     first, *rest = changes or ["all as the defaults"]
     return [_fact("settings", first), *(_fact("", change) for change in rest)]
-
-
-def _sections(config: Settings) -> Settings:
-    return {key: value for key, value in config.items() if isinstance(value, Mapping)}
 
 
 def _defaults(config: Settings) -> Settings:

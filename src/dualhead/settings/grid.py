@@ -29,7 +29,8 @@ def resolve(params: Settings) -> Settings:
                 str(seed): _add_stream(grid, params, stores, (benchmark, variant, stream, seed))
                 for seed in params["seeds"]
             }
-            grid["cells"].append(_cell(name, benchmark, variant, stream, seeds))
+            names = {"table": name, "benchmark": benchmark, "variant": variant, "stream": stream}
+            grid["cells"].append({**names, "seeds": seeds})
     grid["stores"] = _stores_of(params, stores, grid["runs"])
     parents = {run["train"]["from"] for run in grid["runs"].values() if "from" in run["train"]}
     if parents:
@@ -54,11 +55,6 @@ def table_cells(table: Settings) -> list[tuple[str, str, str]]:
 def stream_names(params: Settings) -> tuple[str, ...]:
     """Return every stream a table may ask for: the modalities and the ensembles."""
     return (*MODALITY_NAMES, *params["ensemble"]["streams"])
-
-
-def _cell(table: str, benchmark: str, variant: str, stream: str, seeds: Settings) -> Settings:
-    names = {"table": table, "benchmark": benchmark, "variant": variant, "stream": stream}
-    return names | {"seeds": seeds}
 
 
 def _add_stream(

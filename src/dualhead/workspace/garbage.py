@@ -39,7 +39,7 @@ def collect(folder: Path, results: Path, *, remove: bool) -> None:
     if recovery.is_at_work(folder / ".snakemake") and (results / grids.LATEST).is_file():
         asked["the run at work"] = read_grid(results / grids.LATEST)
     found = unwanted(asked.values(), results)
-    begun = [path for path in found if _is_begun(path)]
+    begun = [path for path in found if any((path / name).exists() for name in UNFINISHED)]
     for path in begun:
         print(f"kept     {_described(path)}: begun, not finished; delete it yourself if it may go")
     paths = [path for path in found if path not in begun]
@@ -84,11 +84,6 @@ def unwanted(asked: Iterable[Settings], results: Path) -> list[Path]:
 def _not_in(wanted: set[str], folder: Path, pattern: str) -> list[Path]:
     found = sorted(folder.glob(pattern))
     return [path for path in found if path.relative_to(folder).as_posix() not in wanted]
-
-
-def _is_begun(path: Path) -> bool:
-    """Return whether a training has something to go on from there and has not ended."""
-    return any((path / name).exists() for name in UNFINISHED)
 
 
 def hours(path: Path) -> float:

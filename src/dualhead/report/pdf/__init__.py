@@ -67,7 +67,7 @@ def build_report(
     """
     numbers = read_published(published)
     everything = _content(grid, results, stores, _read_tables(grid, tables), numbers)
-    everything |= {"title": title, "date": _date_text(date)}
+    everything |= {"title": title, "date": f"{date.day} {date:%B %Y}"}
     everything["figures"] = _figures(Inputs(grid, results, stores), figures)
     text = deviations.read_text(encoding="utf-8") if deviations and deviations.is_file() else ""
     everything["deviations"] = blocks(text)
@@ -95,11 +95,6 @@ def _set(source: Path, template: Path, output: Path) -> None:
             )
     except typst.TypstError as error:
         raise ValueError(f"{template}: Typst cannot set it: {error}") from error
-
-
-def _date_text(day: date) -> str:
-    """Return `26 November 2026`."""
-    return f"{day.day} {day:%B %Y}"
 
 
 def _read_tables(grid: Settings, folder: Path) -> dict[str, pd.DataFrame]:

@@ -46,7 +46,7 @@ def printed_tables(tables: Tables) -> list[Settings]:
         parts = [
             {
                 "columns": [column._asdict() for column in part.columns],
-                "rows": _grouped(part.rows, part.columns[0].title),
+                "rows": part.rows if part.columns[0].title else without_repeats(part.rows),
                 "ours": [ours and not all(part.ours) for ours in part.ours],
                 "citations": part.citations,
             }
@@ -60,11 +60,6 @@ def printed_tables(tables: Tables) -> list[Settings]:
             {"name": name, "title": title, "parts": parts, "note": note, "kind": kind, "seen": seen}
         )
     return found
-
-
-def _grouped(rows: list[list[str]], first_title: str) -> list[list[str]]:
-    """Print the group of an ablation's rows once."""
-    return rows if first_title else without_repeats(rows)
 
 
 def steps(tables: Tables) -> Settings | None:
