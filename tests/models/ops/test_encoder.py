@@ -8,7 +8,8 @@ from dualhead.layout import LAYOUTS
 from dualhead.models import bodies, ops
 from dualhead.models.dualhead import BlockShape, STGCBlock
 from dualhead.models.ops import encoder
-from tests.models.ops.compare import random
+from dualhead.models.ops.norm import Term, weighted_norm
+from tests.models.ops.compare import make_norm, random
 
 PRESENT = torch.tensor([[True, False], [True, True], [True, False]])
 
@@ -95,3 +96,18 @@ def test_a_release_of_torch_is_asked_for_no_setting_that_it_does_not_know():
     assert {"recompile_limit": 3} == encoder._known(
         torch._dynamo.config, {"recompile_limit": 3, "of_another_release": 4}
     )
+
+
+def test_what_a_normalization_returns_is_not_converted_to_what_it_is():
+    """Torch 2.11 compiles such a conversion, at the end of a function with a backward pass, to gradients of 0."""
+    norm, seen = make_norm(4), []
+
+    def keep(graph, inputs):
+        passes = graph.children()  # forward and backward
+        seen.extend(str(node.target) for part in passes for node in part.graph.nodes)
+        return graph
+
+    torch._dynamo.reset()
+    torch.compile(lambda x: weighted_norm(Term(x, norm)), backend=keep)(random(2, 3, 4))
+    assert "rsqrt" in seen
+    assert "to" not in seen
