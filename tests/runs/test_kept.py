@@ -9,8 +9,10 @@ from dualhead.cli.main import main
 from dualhead.report.explain import explain
 from dualhead.report.pdf.front import warnings
 from dualhead.report.pdf.runs import read_runs
+from dualhead.report.results import Cell, read_result_scores, read_results
 from dualhead.runs.kept import SMALL, keep_run
 from dualhead.settings import params
+from dualhead.workspace.grids import plan
 from dualhead.workspace.kept import FOLDER, is_kept, kept_runs
 from tests.builders.edits import edit_record
 from tests.builders.fake_results import build, synthetic_params
@@ -132,3 +134,18 @@ def test_report_and_explanation_say_that_a_run_was_not_trained_here(kept):
     assert f"taken from {FOLDER}/" in explain(fake.grid, results, "dualhead/joint/seed1")
     edit_record(path, lambda metrics: metrics.update(git="trained here"))
     assert "elsewhere" not in explain(fake.grid, results, "dualhead/joint/seed1")
+
+
+def test_the_run_of_nw_ucla_that_is_published_is_whole_and_says_what_the_documents_say(
+    root, tmp_path
+):
+    folder = root / "examples/nw_ucla"
+    grid = plan(folder, configfiles=[folder / "params.published.yaml"])
+    (run,) = kept_runs(folder, grid["runs"])
+    keep_run(run, grid["runs"][run], folder / FOLDER, tmp_path / "runs")
+    (result,) = read_results(grid, tmp_path, Cell("nw_ucla_xview", "dualhead", "joint"))
+    scores = read_result_scores(tmp_path, result)  # which bear the accuracy out
+    assert (len(scores.names), result.metrics["last"]["epoch"]) == (464, 21)
+    top1 = result.accuracy("top1")
+    assert f"{top1:.2f} % top-1" in (root / "docs/nw_ucla.md").read_text()
+    assert f"**{top1:.1f}**" in (root / "README.md").read_text()
