@@ -61,7 +61,7 @@ class Child:
         is_real: bool = False,
     ) -> None:
         self.log = log
-        log.touch()  # also for a process that is killed before it opens it
+        log.write_bytes(b"")  # also for a process that is killed before it opens it
         sys.stdout.flush()
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
