@@ -305,6 +305,15 @@ def test_the_keyboard_stops_it_also_while_options_are_read(monkeypatch, capsys):
     assert capsys.readouterr().err == "dualhead: stopped from the keyboard\n"
 
 
+def test_the_keyboard_stops_it_also_within_h5py(monkeypatch, capsys):
+    def interrupted(_):
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+
+    monkeypatch.setattr(door, "parse", interrupted)
+    assert door.main(["status"]) == 130
+    assert capsys.readouterr().err == "dualhead: stopped from the keyboard\n"
+
+
 def test_development_mode_shows_where_an_error_comes_from(root):
     command = [
         sys.executable,

@@ -94,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(options.run(options) or 0)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        if isinstance(error, SystemError) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise  # else h5py was interrupted while it held its lock
         return _fail(command, "stopped from the keyboard", 130)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
