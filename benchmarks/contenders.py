@@ -201,13 +201,19 @@ def _works(pair: Pair, kind: str, contenders: Sequence[str]) -> dict[str, Work]:
 
 def make_work(pair: Pair, kind: str, contender: str) -> Work:
     """Return the work of one contender: `reference` or a key of `OPERATIONS`, and a precision."""
-    whose, how = contender.split()
-    network = copy.deepcopy(pair.networks["reference" if whose == "reference" else "ours"])
-    if whose == "reference":
-        return MAKE_WORK[kind](network, pair, how)
-    if kind == "evaluation":
+    is_reference = contender.split()[0] == "reference"
+    network = copy.deepcopy(pair.networks["reference" if is_reference else "ours"])
+    if kind == "evaluation" and not is_reference:
         network = fold(network)
+    return work_of(network, pair, kind, contender)
+
+
+def work_of(network: nn.Module, pair: Pair, kind: str, contender: str) -> Work:
+    """Return the work of one contender on a network, which is folded already if ours evaluates."""
+    whose, how = contender.split()
     work = MAKE_WORK[kind](network, pair, how)
+    if whose == "reference":
+        return work
 
     def chosen() -> object:
         with ops.use(OPERATIONS[whose]):
@@ -241,11 +247,11 @@ def _apart(works: Mapping[str, Work]) -> dict[str, float]:
     """Return how far each contender's outputs are from the first one's."""
     outputs = {contender: work() for contender, work in works.items()}
     first = next(iter(outputs.values()))
-    return {name: _difference(found, first) for name, found in outputs.items()}  # type: ignore[arg-type]
+    return {name: difference(found, first) for name, found in outputs.items()}  # type: ignore[arg-type]
 
 
 @torch.no_grad()
-def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+def difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """Return the largest difference, as a share of the largest value."""
     largest = max(float(values.abs().max()) for values in expected.values())
     return max(float((found[key] - expected[key]).abs().max()) for key in expected) / largest
@@ -264,37 +270,11 @@ def compare(situation: Situation) -> dict[str, float]:
         loss_of(outputs[-1], pair.labels).backward()  # type: ignore[no-untyped-call]
     reference, ours = pair.networks.values()
     return {
-        "evaluation": _difference(scores[1], scores[0]),  # type: ignore[arg-type]
-        "training": _difference(outputs[1], outputs[0]),
-        "gradients": _relative(published_views(ours, gradients(ours)), gradients(reference)),
-        "statistics": _difference(published_views(ours, statistics(ours)), statistics(reference)),
+        "evaluation": difference(scores[1], scores[0]),  # type: ignore[arg-type]
+        "training": difference(outputs[1], outputs[0]),
+        "gradients": relative(published_views(ours, gradients(ours)), gradients(reference)),
+        "statistics": difference(published_views(ours, statistics(ours)), statistics(reference)),
     }
-
-
-def deviations(situation: Situation) -> dict[str, dict[str, float]]:
-    """Return how far contenders are from the first in one step: logits, gradients, and the classes that differ."""
-    torch.set_num_threads(situation.threads)
-    pair = make_pair(situation)
-    found, expected = {}, None
-    with matmul_precision(situation.contenders):
-        for contender in situation.contenders:
-            whose, how = contender.split()
-            network = copy.deepcopy(pair.networks["reference" if whose == "reference" else "ours"])
-            with ops.use(OPERATIONS.get(whose, "auto")), autocast(how, pair.joints.device):
-                logits = {k: v.float() for k, v in network.train()(pair.joints).items()}
-            loss_of(logits, pair.labels).backward()  # type: ignore[no-untyped-call]
-            own = gradients(network)
-            own = own if whose == "reference" else published_views(network, own)
-            if expected is None:
-                expected = logits, own
-                continue
-            same = [(logits[k].argmax(1) == v.argmax(1)).float() for k, v in expected[0].items()]
-            found[contender] = {
-                "logits": _difference(logits, expected[0]),
-                "gradients": _relative(own, expected[1]),
-                "other class": 1 - float(torch.stack(same).mean()),
-            }
-    return found
 
 
 def gradients(network: nn.Module) -> dict[str, Tensor]:
@@ -310,7 +290,7 @@ def statistics(network: nn.Module) -> dict[str, Tensor]:
     return {name: values for name, values in network.state_dict().items() if "running" in name}
 
 
-def _relative(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+def relative(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """Return the distance of all values together, as a share of their norm."""
     apart = sum(float((found[name] - expected[name]).square().sum()) for name in expected)
     norm = sum(float(values.square().sum()) for values in expected.values())
@@ -353,19 +333,14 @@ def _added_flop(total: Sequence[int], a: Sequence[int], b: Sequence[int], **_: o
 IN_PLACE = {torch.ops.aten.addmm_: _added_flop}
 
 
-def heaviest_kernels(situation: Situation) -> dict[str, Any]:
-    """Return a step's milliseconds on the device, and its kernels that take most: name, milliseconds, calls."""
-    pair = make_pair(situation)
-    (work,) = _works(pair, situation.passes[0], situation.contenders).values()
-    device = torch.profiler.ProfilerActivity.CUDA
-    on_gpu = situation.device == "cuda"
-    with matmul_precision(situation.contenders):
-        for _ in range(situation.warm_ups):
-            work()
-        with torch.profiler.profile(
-            activities=[device if on_gpu else torch.profiler.ProfilerActivity.CPU]
-        ) as profiler:
-            work()
+def profiled(work: Work, situation: Situation) -> dict[str, Any]:
+    """Return the milliseconds of work that is warm, and its kernels that take most: name, milliseconds, calls."""
+    on_gpu = situation.device.startswith("cuda")
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CUDA if on_gpu else activity.CPU]) as profiler:
+        work()
+        if on_gpu:
+            torch.cuda.synchronize()
     field = "self_device_time_total" if on_gpu else "self_cpu_time_total"
     spent = {e.key: (getattr(e, field) / 1e3, e.count) for e in profiler.key_averages()}
     heaviest = sorted(spent.items(), key=lambda item: -item[1][0])[:10]

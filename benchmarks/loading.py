@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.contenders import MEASURES, Situation, make_pair, matmul_precision, training
+from benchmarks.contenders import MEASURES, Pair, Situation, make_pair, matmul_precision, training
 from benchmarks.machine import cores
 from benchmarks.processes import TUNED_MALLOC, call
 from benchmarks.recordings import prepare_store, write_dataset, write_recordings
 from benchmarks.results import Findings, Row, Target
 from benchmarks.scale import Scale
-from benchmarks.timing import Spread, say, take_turns
+from benchmarks.timing import Spread, Work, say, take_turns
 from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
 from dualhead.runs.batches import load_split, make_batch
@@ -31,17 +31,8 @@ def time_loading(situation: Situation, store: Path) -> dict[str, list[float]]:
     torch.set_num_threads(situation.threads)
     pair = make_pair(situation)
     how = situation.contenders[0].split()[1]
-    generator = torch.Generator().manual_seed(1)
     with Store(store) as opened, matmul_precision(situation.contenders):
-        split = load_split(opened, np.arange(len(opened)), torch.device(situation.device))
-
-        def batches(modality: str) -> None:
-            for _ in range(PASSES):
-                index = torch.randperm(len(split), generator=generator)[:BATCH]
-                settings = InputSettings.of(pair.settings["input"])
-                make_batch(split, index, modality=modality, settings=settings, generator=generator)
-
-        contenders = {name: lambda name=name: batches(name) for name in MODALITIES}
+        contenders = batches_of(opened, pair, situation.device)
         step = training(pair.networks["ours"], pair, how)
         seconds = take_turns(
             {**contenders, "step": step},
@@ -51,6 +42,20 @@ def time_loading(situation: Situation, store: Path) -> dict[str, list[float]]:
         )
     batch = {name: [value / PASSES for value in seconds[name]] for name in contenders}
     return {**batch, "step": seconds["step"]}
+
+
+def batches_of(store: Store, pair: Pair, device: str) -> dict[str, Work]:
+    """Return the work of making `PASSES` batches of each modality."""
+    generator = torch.Generator().manual_seed(1)
+    split = load_split(store, np.arange(len(store)), torch.device(device))
+    settings = InputSettings.of(pair.settings["input"])
+
+    def batches(modality: str) -> None:
+        for _ in range(PASSES):
+            index = torch.randperm(len(split), generator=generator)[:BATCH]
+            make_batch(split, index, modality=modality, settings=settings, generator=generator)
+
+    return {name: lambda name=name: batches(name) for name in MODALITIES}
 
 
 def measure(scale: Scale, folder: Path) -> Findings:

@@ -29,8 +29,6 @@ def time_loading(settings: dict[str, Any]) -> object:
 TASKS: Mapping[str, Callable[[dict[str, Any]], object]] = {
     "time_passes": lambda settings: contenders.time_passes(situation_of(settings)),
     "compare": lambda settings: contenders.compare(situation_of(settings)),
-    "deviations": lambda settings: contenders.deviations(situation_of(settings)),
-    "heaviest_kernels": lambda settings: contenders.heaviest_kernels(situation_of(settings)),
     "largest_batch": lambda settings: contenders.largest_batch(situation_of(settings)),
     "step_memory": lambda settings: contenders.step_memory(situation_of(settings)),
     "profile": lambda settings: contenders.profile(situation_of(settings)),

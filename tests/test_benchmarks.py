@@ -1,18 +1,22 @@
 import functools
 import itertools
 import json
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from benchmarks import __main__ as command
 from benchmarks import (
+    card,
     contenders,
     counted,
     gpu,
     kernels,
+    lane,
     network,
     preparation,
     processes,
@@ -367,34 +371,100 @@ def test_without_a_gpu_the_visit_says_so_in_one_line(tmp_path, monkeypatch):
     assert found.remarks == ["GPU: not measured, because torch sees no CUDA device here."]
 
 
-def test_a_visit_goes_on_after_a_part_that_fails_and_ends_when_its_time_is_up(tmp_path):
-    def fails(situation, folder, seconds):
-        raise subprocess.CalledProcessError(-9, "worker")
+class Slow:
+    """A section that fails at its first call, as the memory of a card that is full."""
 
-    def slow(situation, folder, seconds):
-        raise subprocess.TimeoutExpired("worker", seconds)
+    def __init__(self):
+        self.calls = 0
 
-    parts = {"fails": fails, "works": lambda *_: Findings([make_row()]), "slow": slow}
-    found = list(gpu.visit(parts, Situation(), tmp_path, 100))
-    assert found[1] == Findings([make_row()])
-    assert "fails: not measured, because its process ended with -9." in found[0].remarks
-    assert found[2].remarks[0].startswith("slow: not measured, because ")
-    late = list(gpu.visit({"works": slow}, Situation(), tmp_path, gpu.LEAST - 1))
-    assert late[0].remarks == ["works: not measured, because the time was up."]
+    def find(self):
+        self.calls += 1
+        if self.calls == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return Findings([make_row(note="at the second try")])
 
 
-@pytest.mark.usefixtures("torch_threads")
-@pytest.mark.workflow  # seconds of a network of full size
-def test_what_a_visit_measures_can_be_tried_on_a_cpu():
-    small = Situation(workspace="demo", samples=2, frames=8, passes=("training",))
-    found = contenders.deviations(small._replace(contenders=("reference fp32", "eager fp32")))
-    assert found["eager fp32"]["logits"] < 1e-4
-    assert found["eager fp32"]["gradients"] < 1e-2
-    assert found["eager fp32"]["other class"] == 0
-    profile = contenders.heaviest_kernels(small._replace(contenders=("eager fp32",)))
-    assert len(profile["kernels"]) == 10
-    assert profile["total"] >= sum(spent for _, spent, _ in profile["kernels"]) > 0
-    json.dumps([found, profile])
+def test_a_lane_goes_on_after_a_section_that_fails_and_tries_again_what_found_no_memory(tmp_path):
+    def fails():
+        raise RuntimeError("no such kernel\nand more")
+
+    kind = lane.Lane("training", "bf16")
+    sections = [
+        lane.Section("full", Slow().find, alone=False),
+        lane.Section("fails", fails, alone=False),
+        lane.Section("works", lambda: Findings([make_row()]), alone=False),
+    ]
+    lane.run_sections(kind, sections, tmp_path)
+    failed, *others = gpu.new_findings(tmp_path, set())
+    assert failed.remarks == ["training, bf16: fails: not measured: RuntimeError: no such kernel"]
+    assert [make_row(), make_row(note="at the second try")] == [found.rows[0] for found in others]
+
+
+def test_who_holds_the_card_stops_the_others_and_is_ended_when_he_holds_it_for_too_long(tmp_path):
+    def state_of(process):
+        return Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2][0]
+
+    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    card.register(tmp_path, other.pid)
+    try:
+        with card.hold(tmp_path):
+            assert state_of(other) == "T"
+        assert state_of(other) != "T"
+        holding = (
+            "import sys, time; from pathlib import Path; from benchmarks import card\n"
+            "with card.hold(Path(sys.argv[1]), 0.5): time.sleep(60)"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", holding, str(tmp_path)], cwd=processes.ROOT, check=False
+        )
+        assert -signal.SIGALRM == ended.returncode
+        assert state_of(other) == "T"
+        card.send([other.pid], signal.SIGCONT)
+        with card.hold(tmp_path):  # the lock went with the process
+            pass
+        assert state_of(other) != "T"
+    finally:
+        card.send([other.pid], signal.SIGKILL)
+        other.wait()
+
+
+def test_a_visit_reports_a_lane_that_ends_badly_and_one_that_is_cut_short(tmp_path, monkeypatch):
+    """Take a shell's process for a lane's; the network's are in the next test."""
+    scripts = {"one": "echo 'no luck'; exit 3", "two": "sleep 60", "three": "exit 0"}
+
+    def start(kind, situation, folder, priority):
+        with gpu._log(kind, folder).open("wb") as log:
+            command = ["sh", "-c", scripts[kind.kind]]
+            process = subprocess.Popen(command, stdout=log, start_new_session=True)
+        card.register(folder, process.pid)
+        return process
+
+    monkeypatch.setattr(gpu, "start", start)
+    lanes = [lane.Lane(name, "fp32") for name in scripts]
+    found = [
+        remark for part in gpu.visit(lanes, Situation(), tmp_path, 1) for remark in part.remarks
+    ]
+    assert found == [
+        "one, fp32: ended with 3; last: ['no luck']",
+        "two, fp32: cut short, because the time was up.",
+    ]
+
+
+@pytest.mark.workflow  # two processes that load torch, and a network
+def test_a_visit_of_a_cpu_measures_both_passes_of_a_small_network_and_its_exactness(tmp_path):
+    small = Situation(
+        workspace="demo", samples=2, frames=8, clock="wall", contenders=("reference", "eager")
+    )
+    lanes = [lane.Lane(*words) for words in (("training", "fp32"), ("exactness", "fp64"))]
+    found = list(gpu.visit(lanes, small, tmp_path, 100))
+    rows = {row.what: row for part in found for row in part.rows}
+    remarks = [remark for part in found for remark in part.remarks]
+    assert rows["difference from the reference in float64"].verdict == "met"
+    assert rows["logits of training step, eager, fp32, 2 samples"].verdict == "met"
+    assert rows["gradients of training step, eager, fp32, 2 samples"].verdict == "met"
+    assert rows["training step, eager, fp32, 2 samples"].result.median > 0
+    assert any("kernels take" in remark for remark in remarks)
+    assert not [remark for remark in remarks if "not measured" in remark or "ended" in remark]
 
 
 def test_a_load_counts_where_its_mask_lets_it_read():
