@@ -31,7 +31,7 @@ rule configure:
 rule take_kept:
     """Take a run that is kept with the workspace as it is, instead of training it."""
     input:
-        metrics=ancient(f"{kept.FOLDER}/{{run}}/metrics.json"),
+        metrics=ancient("published/{run}/metrics.json"),
     output:
         config="results/runs/{run}/config.yaml",
         history="results/runs/{run}/history.csv",
@@ -44,14 +44,13 @@ rule take_kept:
         run=one_of(KEPT),
     params:
         grid=GRID_FILE,
-        source=kept.FOLDER,
     message:
         "Take {wildcards.run} as it is kept with the workspace"
     shell:
         "dualhead keep"
         " --grid {params.grid:q}"
         " --run {wildcards.run:q}"
-        " --source {params.source:q}"
+        " --source published"
         " --output results/runs"
         " > {log:q} 2>&1"
 
