@@ -34,6 +34,8 @@ LOG = "trainings.log"
 STATE = "state.pt"
 SAVING_SECONDS = 15  # that trainings have to save their state in
 POLL_SECONDS = 0.5
+UNFINISHED = 75
+"""Exit code if the time was up before all was done; that of `dualhead train`, for the same reason."""
 BETTER_THAN_CHANCE = 1.5
 EPOCH = re.compile(r"^epoch (\d+)/\d+  lr \S+  loss (\S+)  train (\S+)", re.MULTILINE)
 
@@ -132,7 +134,7 @@ def run(options: argparse.Namespace, gate: Gate) -> int:
         pack(options)
     left = [config for config in options.configs if not config.with_name("metrics.json").exists()]
     say(f"trainings: {len(options.configs) - len(left)} of {len(options.configs)} are done")
-    return int(failed)
+    return int(failed) or (UNFINISHED if left else 0)
 
 
 def log_of(config: Path) -> str:

@@ -7,6 +7,7 @@ from benchmarks import trainings
 from benchmarks.trainings import Gate
 
 from dualhead.files import write_text
+from dualhead.runs.train import REQUEUE
 from dualhead.settings import checks
 from tests.builders.tiny import tiny_config, write_tiny_store
 
@@ -75,7 +76,7 @@ def test_a_run_that_is_trained_is_only_evaluated(lent):
 def test_what_runs_when_the_time_is_up_is_stopped_and_the_logs_are_packed(lent, monkeypatch):
     words, folders, output = lent
     monkeypatch.setattr(trainings, "RUN", PRINT.format("3, 2, 1", 60))
-    assert trainings.main([*words, "--seconds", str(trainings.SAVING_SECONDS + 1)]) == 0
+    assert trainings.main([*words, "--seconds", str(trainings.SAVING_SECONDS + 1)]) == REQUEUE
     assert {"seed1/config.yaml", "seed1/trainings.log", "seed2/trainings.log"} <= names_in(output)
     assert not [folder for folder in folders if (folder / "metrics.json").exists()]
 
