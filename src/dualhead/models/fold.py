@@ -112,7 +112,7 @@ class FoldedWindow(nn.Module):
         for i in slabs(x, total[:1, ..., 0].numel() * inside) if few else [slice(None)]:
             h = ops.window_graph_conv(x[i], self.adjacency, self.weight, **shape)
             # relu(h + shift) is max(h, -shift) + shift; the last summand is in the offset
-            h = flat(h).clamp_(min=tiled(self.least, h).to(h.dtype)).view(-1, inside)
+            h = flat(h).clamp_(min=tiled(self.least, h).to(h.dtype)).reshape(-1, inside)
             add_product(total[i].flatten(0, 2), h, self.collapse.to(h.dtype).t())
 
 

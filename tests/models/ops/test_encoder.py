@@ -7,7 +7,9 @@ from torch import nn
 from dualhead.layout import LAYOUTS
 from dualhead.models import bodies, ops
 from dualhead.models.dualhead import BlockShape, STGCBlock
+from dualhead.models.fold import fold
 from dualhead.models.ops import encoder
+from dualhead.models.ops.compiled import FEW
 from dualhead.models.ops.norm import Term, weighted_norm
 from tests.models.ops.compare import make_norm, random
 
@@ -17,10 +19,10 @@ PRESENT = torch.tensor([[True, False], [True, True], [True, False]])
 class OneBlock(nn.Module):
     """A network of one STGC block with windows, strides and dilations."""
 
-    def __init__(self):
+    def __init__(self, channels=3):
         super().__init__()
         torch.manual_seed(7)
-        shape = BlockShape((3, 6, 6, 8), windows=[3], dilations=[1, 2], stride=2)
+        shape = BlockShape((channels, 6, 6, 8), windows=[3], dilations=[1, 2], stride=2)
         self.block = STGCBlock(LAYOUTS["openpose18"], 2, 2, shape).double()
 
     def encode(self, x):
@@ -62,6 +64,20 @@ def test_a_training_step_is_one_graph_whoever_is_absent(counter):
         for a, b in zip(found, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
     assert 1 == counter.frame_count
+
+
+@pytest.mark.workflow  # it compiles
+def test_a_folded_network_is_compiled_also_where_one_frame_is_left(counter):
+    x = random(3, 2, 2, 18, FEW).detach()  # of two, at a stride of two
+    x[~PRESENT] = x[0, 1].clone()
+    network = fold(OneBlock(channels=FEW))
+    with torch.inference_mode():
+        with ops.use("plain"):
+            (expected,) = bodies.encode_bodies(network, x, PRESENT)
+        with ops.use("compiled"):
+            (found,) = bodies.encode_bodies(network, x, PRESENT)
+    assert (1, []) == (counter.frame_count, encoder._failed)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.workflow  # it compiles
