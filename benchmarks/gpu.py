@@ -55,7 +55,7 @@ def measure(scale: Scale, folder: Path) -> Iterator[Findings]:
         samples=64,
         device="auto",
         clock="cuda",
-        rounds=2 * scale.rounds,
+        rounds=scale.rounds,
         warm_ups=2,
         contenders=WAYS,
     )
@@ -100,7 +100,7 @@ def start(lane: Lane, situation: Situation, folder: Path, priority: int) -> subp
     """Start a lane's process; the lower its number, the sooner it gets a processor."""
     malloc = {} if situation.device == "cpu" else TUNED_MALLOC
     variables = environment(situation.threads, malloc)
-    variables.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, min(8, cores() // 2))))
+    variables.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, cores() // 4)))
     command = [
         *("nice", "-n", str(2 * priority)),
         *(sys.executable, "-m", "benchmarks.lane"),
