@@ -76,3 +76,20 @@ def test_a_converted_checkpoint_scores_real_recordings(
     with dualhead.Store(tmp_path / "s.h5") as store:
         rows = (tmp_path / "predictions.csv").read_text().splitlines()
         assert len(store.names) + 1 == len(rows)
+
+
+def test_line_ends_of_windows_change_nothing(shared, tmp_path):
+    files = (path.read_bytes() for path in sorted((shared / "data").rglob("*.skeleton")))
+    text = next(content for content in files if content.split(None, 1)[0] == b"103")
+    text = text.replace(b"\r\n", b"\n")
+    stores = []
+    for ends in (b"\n", b"\r\n"):
+        raw = tmp_path / f"raw{len(ends)}"
+        raw.mkdir()
+        (raw / "S001C002P001R001A001.skeleton").write_bytes(text.replace(b"\n", ends))
+        assert prepare("ntu60", raw, tmp_path / f"{raw.name}.h5", "--partial") == 0
+        with dualhead.Store(tmp_path / f"{raw.name}.h5") as store:
+            assert store.names == ["S001C002P001R001A001"]
+            stores.append(store.bodies(0))
+    assert [body.shape for body in stores[0]] == [(103, 25, 3)]
+    np.testing.assert_array_equal(stores[0], stores[1])
