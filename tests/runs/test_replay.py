@@ -32,6 +32,15 @@ def test_passes_add_up_the_gradients_of_weighted_losses(capsys):
     assert "cannot be recorded" in said
 
 
+def test_frozen_weights_get_no_gradient_so_that_none_decays_them():
+    network = make_network()
+    network.bias.requires_grad_(False)
+    passes = Passes(network, lambda x: {"loss": network(x).square().mean()})
+    passes(1.0, torch.ones(4, 3, dtype=torch.float64))
+    assert network.bias.grad is None
+    assert network.weight.grad.abs().sum() > 0
+
+
 def test_known_bodies_are_filled_up_and_give_the_same_features():
     class Squares(nn.Module):
         def encode(self, x):

@@ -40,7 +40,7 @@ class Passes:
     def __init__(self, model: nn.Module, forward: Forward) -> None:
         """Make passes of `forward`, which computes with the model in training mode."""
         self.model, self.forward = model, forward
-        self.parameters = list(model.parameters())
+        self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
         self._graphs: dict[Form, _Recorded] = {}
         self._calls: Counter[Form] = Counter()
         self._gives_up = False
