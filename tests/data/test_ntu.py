@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dualhead.data.bodies import DENOISERS
 from dualhead.data.dataset import RawSample
 from dualhead.data.datasets import DATASETS
 from dualhead.data.datasets.ntu import (
-    DENOISERS,
     NTU60,
     NTU120,
     list_skeleton_files,

@@ -8,7 +8,8 @@ import pytest
 from dualhead.cli.main import main
 from dualhead.data.store import Store
 from dualhead.report import copies, statistics
-from dualhead.report.explain import JUDGED, explain, find
+from dualhead.report.explain import JUDGED, explain
+from dualhead.report.query import find
 from dualhead.report.results import Cell, addresses, read_results
 from dualhead.runs.scores import read_scores
 from dualhead.settings import params

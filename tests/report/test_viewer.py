@@ -26,7 +26,8 @@ from dualhead.report.viewer.content import (
 )
 from dualhead.report.viewer.of_networks import Wanted, page_of_recordings
 from dualhead.report.viewer.of_results import page_of, page_of_workspace, scored_in
-from dualhead.runs.predict import Output, predict
+from dualhead.runs.answers import Output
+from dualhead.runs.predict import predict
 from dualhead.runs.recordings import Windows
 from dualhead.runs.scores import read_attention, read_scores, softmax
 from dualhead.settings.params import dump

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from dualhead.cli.runs import let_threads_sleep
+from dualhead.cli.compute import let_threads_sleep
 from dualhead.runs import environment
 from dualhead.runs.environment import git_commit, peak_memory, versions
 

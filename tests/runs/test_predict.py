@@ -8,7 +8,8 @@ from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.models.checkpoint import load_checkpoint
 from dualhead.runs import predict as predict_module
-from dualhead.runs.predict import Output, predict
+from dualhead.runs.answers import Output
+from dualhead.runs.predict import predict
 from dualhead.runs.scores import softmax
 from tests.builders.tiny import CLASSES, load_tiny, tiny_config, train_tiny, write_tiny_store
 

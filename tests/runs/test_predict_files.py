@@ -13,8 +13,9 @@ from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.models.checkpoint import load_checkpoint, save_checkpoint
 from dualhead.runs import predict as predict_module
+from dualhead.runs.answers import Output
 from dualhead.runs.partition import check_store
-from dualhead.runs.predict import Output, predict, predict_frames
+from dualhead.runs.predict import predict, predict_frames
 from dualhead.runs.recordings import Windows, follow, source_for, window_starts
 from dualhead.settings.run import RunConfig
 from tests.builders.forms import EXAMPLES

@@ -14,7 +14,8 @@ from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
 from dualhead.cli import main as cli
-from dualhead.runs.predict import Output, predict
+from dualhead.runs.answers import Output
+from dualhead.runs.predict import predict
 from dualhead.runs.recordings import Windows
 from dualhead.serve.app import HOST, _body, make_app
 from dualhead.serve.worker import Computing, Limits, Worker, _refuse_large, _work

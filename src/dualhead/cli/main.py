@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import dualhead
-from dualhead.cli import data, report, runs, serve, view, workspace
+from dualhead.cli import data, networks, report, runs, serve, view, workspace
 from dualhead.cli.options import find_results
 from dualhead.files import FOREIGN
 from dualhead.progress import write_any_character
@@ -25,6 +25,7 @@ COMMANDS = (
     workspace.COMMANDS
     | data.COMMANDS
     | runs.COMMANDS
+    | networks.COMMANDS
     | report.COMMANDS
     | view.COMMANDS
     | serve.COMMANDS

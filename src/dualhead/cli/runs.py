@@ -1,33 +1,28 @@
-"""Commands that train, score, ensemble and predict."""
+"""Commands of a grid's runs: configure, keep, train, evaluate, ensemble."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualhead.cli.compute import add_compute, claimed_device, let_threads_sleep
 from dualhead.cli.options import (
     COUNT,
     Command,
     add_path,
-    add_paths,
-    add_recordings,
-    recordings_of,
     write_or_print,
 )
-from dualhead.settings import checks, defaults
 from dualhead.settings import params as params_module
 from dualhead.settings.formats import read_grid, read_run
 from dualhead.settings.params import Settings
 from dualhead.settings.run import RunConfig
 
 if TYPE_CHECKING:
-    from dualhead.data.dataset import Dataset
+    pass
 
 
 def _configure_options(command: argparse.ArgumentParser) -> None:
@@ -62,36 +57,6 @@ def _run_in(grid: Path, run: str) -> Settings:
         raise ValueError(f"{grid}: no run {run}; is params.yaml newer?")
     settings: Settings = runs[run]
     return settings
-
-
-def add_compute(command: argparse.ArgumentParser) -> None:
-    """Add the options that say where a network computes."""
-    choices = defaults.DEVICES
-    command.add_argument(
-        "--device", choices=choices, default="auto", help="auto takes a GPU where there is one"
-    )
-    command.add_argument("--threads", type=COUNT, help="CPU threads (default: torch's own)")
-    text = "how many of our processes may share a GPU (default: 1)"
-    command.add_argument("--trainings-per-gpu", type=COUNT, default=1, help=text)
-
-
-def let_threads_sleep() -> None:
-    """Let OpenMP's threads sleep while they wait for each other, unless the caller chose otherwise.
-
-    GNU OpenMP lets them spin, at each of the thousands of barriers of a training step; beside
-    another busy process they then take the cores from the thread that they wait for. OpenMP reads
-    this when torch is imported, and processes that share a training inherit it.
-    """
-    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-
-
-def claimed_device(options: argparse.Namespace) -> AbstractContextManager[str]:
-    """Return a context that holds the device that the options ask for."""
-    from dualhead.workspace.gpu import claim
-
-    shared = options.trainings_per_gpu
-    return claim(options.device, os.environ, trainings_per_gpu=shared)
 
 
 def _train_options(command: argparse.ArgumentParser) -> None:
@@ -232,156 +197,6 @@ def _ensemble(options: argparse.Namespace) -> None:
     )
 
 
-def _predict_options(command: argparse.ArgumentParser) -> None:
-    text = (
-        "checkpoints (.pt), then what to predict: stores, recordings in any form known here, "
-        "folders or archives of them, or - for frames from standard input"
-    )
-    command.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=text)
-    for name in ("checkpoint", "store"):
-        text = f"the same as a {name} among PATH"
-        command.add_argument(f"--{name}", type=Path, metavar="PATH", action="append", help=text)
-    add_path(command, "output", "CSV, JSON lines (.jsonl), or - for standard output")
-    command.add_argument("--json", action="store_true", help="write JSON lines, a recording each")
-    command.add_argument("--window", type=COUNT, help="frames that long recordings are cut to")
-    command.add_argument(
-        "--stride", type=COUNT, help="frames between windows (default: half of one)"
-    )
-    add_path(command, "segments", "CSV: windows of one class, merged", required=False)
-    text = "read a line a frame from - or a file that grows; answer when a window is whole"
-    command.add_argument("--follow", action="store_true", help=text)
-    text = "--follow: seconds without a line after which a file has ended (default: never)"
-    command.add_argument("--idle", type=COUNT, help=text)
-    text = "take the test recordings of this split of a store (default: all)"
-    command.add_argument("--split", default="", help=text)
-    add_path(command, "scores", "scores.h5 of the labelled recordings", required=False)
-    add_path(command, "metrics", "metrics.json: their accuracies", required=False)
-    add_recordings(command, splits=False)
-    add_compute(command)
-
-
-CHECKPOINT_ENDINGS = (".pt", ".pth", ".ckpt")
-
-
-def _predict(options: argparse.Namespace) -> None:
-    let_threads_sleep()
-    from dualhead.runs.predict import Output, predict, predict_frames
-    from dualhead.runs.recordings import Windows
-
-    paths, named = options.paths, options.checkpoint or []
-    checkpoints = named + [path for path in paths if path.suffix in CHECKPOINT_ENDINGS]
-    sources = (options.store or []) + [path for path in paths if path not in checkpoints]
-    if not checkpoints or not sources:
-        raise ValueError(
-            "expected one checkpoint (.pt) or several, then a store or recordings; found "
-            f"{len(checkpoints)} and {len(sources)}"
-        )
-    if options.stride and not options.window:
-        raise ValueError("--stride: expected --window with it, found none; say both")
-    stride = options.stride or (options.window or 0) // 2 or 1
-    windows = Windows(options.window or 0, stride)
-    to_stdout = str(options.output) == "-"
-    is_json = options.json or options.output.suffix in (".jsonl", ".ndjson")
-    output = Output(None if to_stdout else options.output, is_json)
-    said = recordings_of(options)
-    with claimed_device(options) as device:
-        if options.follow or sources == [Path("-")]:
-            if not options.window or len(sources) != 1:
-                raise ValueError("--follow: expected one source of frames, and --window; say both")
-            frames = None if sources == [Path("-")] else sources[0]
-            idle = float(options.idle or "inf")
-            predict_frames(
-                checkpoints,
-                frames,
-                output,
-                device=device,
-                recordings=said,
-                windows=windows,
-                idle=idle,
-            )
-            return
-        text = predict(
-            checkpoints,
-            sources,
-            output,
-            device=device,
-            recordings=said,
-            windows=windows,
-            split=options.split,
-            segments=options.segments,
-            scores=options.scores,
-            metrics=options.metrics,
-        )
-    if text:
-        print(text, file=sys.stderr if to_stdout else sys.stdout)
-
-
-def _export_options(command: argparse.ArgumentParser) -> None:
-    text = (
-        "checkpoints (.pt), whose scores are averaged; then recordings or stores that the file is checked on "
-        "(default: made-up ones)"
-    )
-    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help=text)
-    add_paths(command, "output", "files to write: .onnx, .pt2 (torch.export), .safetensors")
-    add_recordings(command, splits=False)
-    command.add_argument("--threads", type=COUNT, help="CPU threads (default: torch's own)")
-
-
-def _export(options: argparse.Namespace) -> None:
-    let_threads_sleep()
-    from dualhead.runs.export import export
-    from dualhead.runs.inference import use_cpu
-
-    use_cpu(options.threads)
-    checkpoints = [path for path in options.paths if path.suffix in CHECKPOINT_ENDINGS]
-    sources = [path for path in options.paths if path not in checkpoints]
-    if not checkpoints:
-        raise ValueError(f"expected a checkpoint (.pt) among PATH, found {sources[0]}")
-    said = recordings_of(options)
-    for line in export(checkpoints, sources, options.output, recordings=said):
-        print(line, flush=True)
-
-
-def _convert_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("weights", type=Path, help="the authors' or MS-G3D's published state dict")
-    command.add_argument(
-        *("--model",), required=True, choices=[*defaults.MODELS], help="whose weights they are"
-    )
-    text = "ntu25, openpose18, kinect20, or a layout's YAML file"
-    command.add_argument("--layout", required=True, help=text)
-    command.add_argument("--classes", type=COUNT, required=True, help="60, 120, 400, ...")
-    add_path(command, "output", "checkpoint.pt to write")
-
-
-def _dataset_of(layout: str, num_classes: int) -> Dataset | None:
-    """Return the published dataset of this skeleton and so many classes."""
-    from dualhead.data.datasets import DATASETS
-
-    for dataset in DATASETS.values():
-        known = (dataset.layout, len(dataset.class_names))
-        if dataset.expected and known == (layout, num_classes):
-            return dataset
-    return None
-
-
-def _convert_weights(options: argparse.Namespace) -> None:
-    from dualhead.models.convert import convert_weights
-
-    known = _dataset_of(options.layout, options.classes)
-    preparation = checks.defaults()["prepare"] | dict(known.prepare) if known else None
-    has_names = known is not None and known.read_class_names is None
-    convert_weights(
-        options.weights,
-        options.output,
-        model=options.model,
-        layout=options.layout,
-        num_classes=options.classes,
-        class_names=known.class_names if known and has_names else (),
-        preparation=preparation,
-    )
-    print(f"{options.output}: {options.model} for {options.layout}, {options.classes} classes")
-
-
 COMMANDS: dict[str, Command] = {
     "configure": Command(
         _configure,
@@ -415,25 +230,5 @@ COMMANDS: dict[str, Command] = {
         "dualhead ensemble --grid results/grid.json --ensemble ADDRESS --runs results/runs "
         "--scores scores.h5 --metrics metrics.json --classes classes.csv",
         _ensemble_options,
-    ),
-    "predict": Command(
-        _predict,
-        "name the five likeliest actions of any recordings: a store's, or files as they are",
-        "dualhead predict joint.pt bone.pt walk.json --output predictions.csv",
-        _predict_options,
-        prints=True,
-    ),
-    "export": Command(
-        _export,
-        "write checkpoints as one file that runs without this package: ONNX, torch.export, safetensors",
-        "dualhead export joint.pt bone.pt --output model.onnx",
-        _export_options,
-    ),
-    "convert-weights": Command(
-        _convert_weights,
-        "turn published weights into a checkpoint",
-        "dualhead convert-weights weights.pt --model ms_g3d --layout ntu25 --classes 60 "
-        "--output checkpoint.pt",
-        _convert_options,
     ),
 }

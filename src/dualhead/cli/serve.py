@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dualhead.cli.compute import add_compute, claimed_device, let_threads_sleep
 from dualhead.cli.options import Command, whole_number
-from dualhead.cli.runs import add_compute, claimed_device, let_threads_sleep
 
 MEGABYTES = 16
 SECONDS = 60

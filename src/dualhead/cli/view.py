@@ -7,13 +7,16 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualhead.cli.options import COUNT, Command, add_path, add_recordings, recordings_of
-from dualhead.cli.runs import (
-    CHECKPOINT_ENDINGS,
+from dualhead.cli.compute import (
     add_compute,
+    add_split,
+    add_windows,
     claimed_device,
     let_threads_sleep,
+    part_checkpoints,
+    windows_of,
 )
+from dualhead.cli.options import COUNT, Command, add_path, add_recordings, recordings_of
 
 if TYPE_CHECKING:
     from dualhead.report.viewer.content import Page
@@ -38,12 +41,8 @@ def _view_options(command: argparse.ArgumentParser) -> None:
     add_path(
         command, "store", "the store of the runs (default: that of their workspace)", required=False
     )
-    text = "take the test recordings of this split of a store (default: all)"
-    command.add_argument("--split", default="", help=text)
-    command.add_argument("--window", type=COUNT, help="frames of which scores over time are made")
-    command.add_argument(
-        "--stride", type=COUNT, help="frames between windows (default: half of one)"
-    )
+    add_split(command)
+    add_windows(command, "frames of which scores over time are made")
     command.add_argument("--title", help="of the page (default: what it is made from)")
     add_compute(command)
     add_recordings(command, splits=False)
@@ -52,14 +51,8 @@ def _view_options(command: argparse.ArgumentParser) -> None:
 def _view(options: argparse.Namespace) -> None:
     from dualhead.report.viewer import write_page
 
-    if options.stride and not options.window:
-        raise ValueError("--stride: expected --window with it, found none; say both")
-    checkpoints = [path for path in options.paths if path.suffix in CHECKPOINT_ENDINGS]
-    others = [
-        path.parent if path.name == "metrics.json" else path
-        for path in options.paths
-        if path not in checkpoints
-    ]
+    checkpoints, others = part_checkpoints(options.paths)
+    others = [path.parent if path.name == "metrics.json" else path for path in others]
     runs = [path for path in others if (path / "metrics.json").is_file()]
     if runs and len(runs) < len(options.paths):
         other = next(path for path in [*others, *checkpoints] if path not in runs)
@@ -79,9 +72,9 @@ def _view(options: argparse.Namespace) -> None:
 def _page_of_runs(runs: list[Path], options: argparse.Namespace) -> Page:
     from dualhead.report.viewer.of_results import page_of, scored_in
 
-    if options.window or recordings_of(options):
+    if options.window or options.stride or recordings_of(options):
         raise ValueError(
-            f"{runs[0]}: its scores are of whole recordings, as they were prepared; --window and what "
+            f"{runs[0]}: its scores are of whole recordings, as they were prepared; windows and what "
             "is said of own recordings go with a checkpoint"
         )
     scored = [scored_in(run) for run in runs]
@@ -97,11 +90,10 @@ def _page_of_recordings(
 ) -> Page:
     let_threads_sleep()
     from dualhead.report.viewer.of_networks import Wanted, page_of_recordings
-    from dualhead.runs.recordings import Windows
 
     if options.store:
         sources = [options.store, *sources]
-    windows = Windows(options.window or 0, options.stride or (options.window or 0) // 2 or 1)
+    windows = windows_of(options)
     with claimed_device(options) if checkpoints else nullcontext("cpu") as device:
         return page_of_recordings(
             sources,

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import torch
 
-from dualhead.arrays import Integers
+from dualhead.arrays import Array, Integers
 from dualhead.data.store import Store
 from dualhead.runs.batches import load_split
 from dualhead.runs.evaluate import attend, score_split
-from dualhead.runs.predict import BATCH_SIZE, Array, Ensemble, refuse_no_numbers
+from dualhead.runs.predict import BATCH_SIZE, Ensemble, refuse_no_numbers
 from dualhead.runs.recordings import Piece
 from dualhead.runs.scores import Attention
 from dualhead.settings.run import ScoreSettings

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from dualhead.arrays import Array, Integers
 from dualhead.data.records import Record, write_store
 from dualhead.data.store import Store
-from dualhead.files import digest_of, replacing, write_csv, write_record
+from dualhead.files import digest_of, write_record
 from dualhead.hdf5 import is_hdf5
 from dualhead.layout import SkeletonLayout
 from dualhead.models.checkpoint import layout_of, load, load_checkpoint
+from dualhead.runs.answers import (
+    Answer,
+    Output,
+    stream_of,
+    text_of,
+    write_answers,
+    write_segments,
+)
 from dualhead.runs.batches import load_split
 from dualhead.runs.evaluate import score_split
 from dualhead.runs.inference import choose_device
@@ -45,13 +48,7 @@ from dualhead.runs.scores import Selection, measure, write_scores
 from dualhead.settings.params import Settings
 from dualhead.settings.run import ScoreSettings
 
-Array = npt.NDArray[np.float32]
-
-HEADER = ("name", "label", "predicted", "class_name", "probability", "top5")
-WINDOW_HEADER = ("name", "first_frame", "last_frame", *HEADER[1:])
-SEGMENT_HEADER = ("name", "first_frame", "last_frame", "predicted", "class_name", "probability")
 BATCH_SIZE = 16
-BEST = 5
 
 
 class Network(NamedTuple):
@@ -60,13 +57,6 @@ class Network(NamedTuple):
     path: Path
     content: Settings
     model: nn.Module
-
-
-class Answer(NamedTuple):
-    """The scores of one recording, or of one window of it."""
-
-    piece: Piece
-    scores: Array  # (classes,), softmax
 
 
 class Ensemble(NamedTuple):
@@ -91,13 +81,6 @@ class Ensemble(NamedTuple):
                 "`dualhead prepare` made in the same way, or convert its weights anew"
             )
         return source_for(self.layout, first.content["preparation"], recordings, windows)
-
-
-class Output(NamedTuple):
-    """Place and format of the answers."""
-
-    path: Path | None  # None: standard output
-    is_json: bool  # JSON lines in place of CSV
 
 
 def load_ensemble(checkpoints: Sequence[Path], device: str) -> Ensemble:
@@ -180,9 +163,9 @@ def predict(
     if raw:
         answers += answer_recordings(ensemble, raw, recordings, windows)
     names = ensemble.class_names or _names_in(stores, ensemble.num_classes)
-    _write(output, answers, names, windowed=windows.length > 0)
+    write_answers(output, answers, names, windowed=windows.length > 0)
     if segments:
-        write_csv(segments, SEGMENT_HEADER, _segment_rows(answers, names))
+        write_segments(segments, answers, names)
     return _measure(ensemble, answers, scores, metrics)
 
 
@@ -233,7 +216,7 @@ def _answer_store(ensemble: Ensemble, path: Path, split: str) -> list[Answer]:
 
 
 def _answers(
-    ensemble: Ensemble, store: Store, positions: npt.NDArray[np.int64], pieces: Sequence[Piece]
+    ensemble: Ensemble, store: Store, positions: Integers, pieces: Sequence[Piece]
 ) -> list[Answer]:
     """Return the mean of the networks' scores for some samples of a store.
 
@@ -286,7 +269,7 @@ def predict_frames(
     source = ensemble.source(recordings, windows)
     name = "-" if frames is None else frames.stem
     lines = lines_of(sys.stdin) if frames is None else growing_lines(frames, idle)
-    with _stream(output) as stream, tempfile.TemporaryDirectory(prefix="dualhead-") as folder:
+    with stream_of(output) as stream, tempfile.TemporaryDirectory(prefix="dualhead-") as folder:
         is_first = True
         for piece, prepared in follow(lines, name, source):
             path = Path(folder, "window.h5")
@@ -294,85 +277,10 @@ def predict_frames(
             write_store(path, [record], header=header_for(source, ensemble.class_names), splits={})
             with Store(path) as store:
                 answers = _answers(ensemble, store, np.arange(1), [piece])
-            text = _text(answers, ensemble.class_names, output, windowed=True)
+            text = text_of(answers, ensemble.class_names, output, windowed=True)
             stream.write(text if is_first or output.is_json else text.split("\n", 1)[1])
             stream.flush()
             is_first = False
-
-
-@contextmanager
-def _stream(output: Output) -> Iterator[TextIO]:
-    """Open what answers are written to one by one."""
-    with ExitStack() as stack:
-        if output.path is None:
-            yield sys.stdout
-        else:
-            output.path.parent.mkdir(parents=True, exist_ok=True)
-            yield stack.enter_context(output.path.open("w", encoding="utf-8"))
-
-
-def _write(
-    output: Output, answers: Sequence[Answer], class_names: Sequence[str], *, windowed: bool
-) -> None:
-    text = _text(answers, class_names, output, windowed=windowed)
-    if output.path is None:
-        sys.stdout.write(text)
-        return
-    with replacing(output.path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _text(
-    answers: Sequence[Answer], class_names: Sequence[str], output: Output, *, windowed: bool
-) -> str:
-    """Return the answers as CSV with a header, or as JSON lines."""
-    rows = [row_of(answer, class_names, windowed=windowed) for answer in answers]
-    if output.is_json:
-        return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(WINDOW_HEADER if windowed else HEADER)
-    writer.writerows(map(_as_csv, rows))
-    return text.getvalue()
-
-
-def row_of(answer: Answer, class_names: Sequence[str], *, windowed: bool) -> dict[str, object]:
-    """Return an answer by column; classes are numbered from 1, as the datasets number theirs."""
-    piece, scores = answer
-    best = np.argsort(-scores, kind="stable")[:BEST].tolist()
-    row: dict[str, object] = {"name": piece.name}
-    if windowed:
-        row |= {"first_frame": piece.first, "last_frame": piece.last}
-    return row | {
-        "label": piece.label + 1 if piece.label >= 0 else None,
-        "predicted": best[0] + 1,
-        "class_name": class_names[best[0]] if class_names else "",
-        "probability": round(float(scores[best[0]]), 4),
-        "top5": [{"class": k + 1, "probability": round(float(scores[k]), 4)} for k in best],
-    }
-
-
-def _as_csv(row: Mapping[str, object]) -> list[object]:
-    values = dict(row)
-    top = values.pop("top5")
-    assert isinstance(top, list), "made by row_of"
-    values["label"] = "" if values["label"] is None else values["label"]
-    values["probability"] = f"{values['probability']:.4f}"
-    return [*values.values(), " ".join(f"{one['class']}:{one['probability']:.4f}" for one in top)]
-
-
-def _segment_rows(
-    answers: Iterable[Answer], class_names: Sequence[str]
-) -> Iterator[tuple[object, ...]]:
-    """Yield neighboring windows of one recording and class as one row, with their mean probability."""
-    for (name, best), group in groupby(
-        answers, key=lambda answer: (answer.piece.name, int(answer.scores.argmax()))
-    ):
-        found = [*group]
-        mean = np.mean([answer.scores[best] for answer in found])
-        shown = class_names[best] if class_names else ""
-        first, last = found[0].piece.first, found[-1].piece.last
-        yield name, first, last, best + 1, shown, f"{mean:.4f}"
 
 
 def _measure(

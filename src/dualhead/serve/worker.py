@@ -220,7 +220,8 @@ def _facts(ensemble: Ensemble) -> Settings:
 def _answer(
     ensemble: Ensemble, content: bytes, num_bytes: int, *, name: str, said: Settings
 ) -> list[dict[str, object]]:
-    from dualhead.runs.predict import answer_recordings, row_of
+    from dualhead.runs.answers import row_of
+    from dualhead.runs.predict import answer_recordings
     from dualhead.runs.recordings import Windows
 
     recordings = {key: value for key, value in said.items() if key not in ("window", "stride")}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dualhead.arrays import Floats, Mask
+from dualhead.data.bodies import prepare_bodies
 from dualhead.data.convert import convert
 from dualhead.data.dataset import WHOLE, Dropped, Prepared
 from dualhead.data.datasets.kinetics import prepare_picture
-from dualhead.data.datasets.ntu import prepare_bodies
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import METERS, PICTURE_UNITS, Content, Motion, layouts_with
 from dualhead.data.skeleton_file import Recording

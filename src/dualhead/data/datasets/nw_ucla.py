@@ -11,8 +11,8 @@ import numpy as np
 
 from dualhead.arrays import Array, Columns, Parts
 from dualhead.data.archives import list_files
-from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
-from dualhead.data.normalize import normalize
+from dualhead.data.bodies import prepare_one
+from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample, quoted
 from dualhead.layout import LAYOUTS
 from dualhead.settings.params import Settings
 
@@ -32,7 +32,6 @@ ACTIONS = {
     12: "carry",
 }
 EXAMPLE = "a01_s01_e00_v01.json"
-EXTENT = (0.2, 8.0)  # meters; a body's largest side on the median of its frames
 LABELS = {action: label for label, action in enumerate(ACTIONS)}
 
 
@@ -60,20 +59,7 @@ def prepare_recording(content: bytes, sample: RawSample, settings: Settings) -> 
     Raises:
         ValueError: for a recording that is not as published.
     """
-    body = _read_body(content, sample)
-    bodies = normalize([body], LAYOUTS[LAYOUT], settings["normalize"])
-    return Prepared(tuple(bodies), len(body), tuple(_notes(body, sample.name)))
-
-
-def _notes(body: Array, name: str) -> list[Dropped]:
-    """Note a body (T, V, 3) that is not there, or of a size that no person has in meters."""
-    extent = float(np.median(np.ptp(body, axis=1).max(axis=1)))
-    if not body.any():
-        return [Dropped(name, WHOLE, "no_body", "no frame holds a body: kept, as zeros")]
-    if EXTENT[0] <= extent <= EXTENT[1]:
-        return []
-    detail = f"the body measures {extent:.4g} m: is its unit the meter, or mm or pixels? Kept"
-    return [Dropped(name, WHOLE, "extent", detail)]
+    return prepare_one(_read_body(content, sample), sample.name, LAYOUTS[LAYOUT], settings)
 
 
 def _read_body(content: bytes, sample: RawSample) -> Array:

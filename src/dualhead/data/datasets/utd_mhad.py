@@ -15,8 +15,8 @@ from scipy.io.matlab import MatReadError
 
 from dualhead.arrays import Array, Columns, Parts
 from dualhead.data.archives import list_files
+from dualhead.data.bodies import prepare_one
 from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
-from dualhead.data.normalize import normalize
 from dualhead.layout import LAYOUTS
 from dualhead.settings.params import Settings
 
@@ -43,7 +43,6 @@ ACTIONS = (
     *("sit to stand", "stand to sit", "forward lunge", "squat"),
 )
 EXAMPLE = "a1_s1_t1_skeleton.mat"
-EXTENT = (0.2, 8.0)  # meters; a body's largest side on the median of its frames
 DAMAGES = (
     *(MatReadError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError),
     *(MemoryError, OverflowError, NotImplementedError, zlib.error),
@@ -78,8 +77,8 @@ def prepare_recording(content: bytes, sample: RawSample, settings: Settings) -> 
         ValueError: for a recording that is not as published.
     """
     body = _read_body(content, sample.name)
-    bodies = normalize([body], LAYOUTS[LAYOUT], settings["normalize"])
-    return Prepared(tuple(bodies), len(body), tuple(_notes(body, sample.name)))
+    prepared = prepare_one(body, sample.name, LAYOUTS[LAYOUT], settings)
+    return prepared._replace(dropped=(*prepared.dropped, *_upside_down(body, sample.name)))
 
 
 def _read_body(content: bytes, name: str) -> Array:
@@ -106,22 +105,15 @@ def _read_body(content: bytes, name: str) -> Array:
     return body
 
 
-def _notes(body: Array, name: str) -> list[Dropped]:
-    """Note a body (T, V, 3) that is not there, of a size that no person has, or with its head below its feet."""
-    if not body.any():
-        return [Dropped(name, WHOLE, "no_body", "no frame holds a body: kept, as zeros")]
-    notes = []
-    extent = float(np.median(np.ptp(body, axis=1).max(axis=1)))
-    if not EXTENT[0] <= extent <= EXTENT[1]:
-        detail = f"the body measures {extent:.4g} m: is its unit the meter, or mm or pixels? Kept"
-        notes.append(Dropped(name, WHOLE, "extent", detail))
+def _upside_down(body: Array, name: str) -> list[Dropped]:
+    """Note a body (T, V, 3) with its head below its feet."""
     joints = LAYOUTS[LAYOUT].joints
     feet = [joints.index("left_foot"), joints.index("right_foot")]
     above = np.median(body[:, joints.index("head"), 1] - body[:, feet, 1].max(axis=1))
-    if above <= 0:
-        detail = f"its head is {above:.2f} m above its feet: are y up and the joints in order? Kept"
-        notes.append(Dropped(name, WHOLE, "upside_down", detail))
-    return notes
+    if above > 0 or not body.any():
+        return []
+    detail = f"its head is {above:.2f} m above its feet: are y up and the joints in order? Kept"
+    return [Dropped(name, WHOLE, "upside_down", detail)]
 
 
 def _xsub(columns: Columns) -> Parts:

@@ -12,14 +12,16 @@ import numpy as np
 
 from dualhead.arrays import Columns, Integers, Parts
 from dualhead.data.archives import list_files
+from dualhead.data.bodies import prepare_chosen
 from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample
-from dualhead.data.datasets.ntu import parse_name, prepare_chosen
+from dualhead.data.datasets.ntu import LAYOUT, parse_name
 from dualhead.data.prepared_arrays.base import (
     ArrayForm,
     Numbers,
     numbers_in_npz,
     read_npy_content,
 )
+from dualhead.layout import LAYOUTS
 from dualhead.settings.params import Settings
 
 PARTS = {"train": 1, "test": 0}
@@ -182,6 +184,7 @@ def _prepare(content: bytes, sample: RawSample, settings: Settings) -> Prepared:
     prepared = prepare_chosen(
         joints[: 1 if twice else 2],
         sample.name,
+        LAYOUTS[LAYOUT],
         {**settings, "normalize": "none" if done else settings["normalize"]},
     )
     if not twice:

@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from dualhead.arrays import Array
+from dualhead.data.bodies import prepare_chosen
 from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample, quoted
 from dualhead.data.datasets.kinetics import KINETICS, prepare_picture
-from dualhead.data.datasets.ntu import prepare_chosen, without_missing
+from dualhead.data.datasets.ntu import LAYOUT, without_missing
 from dualhead.data.prepared_arrays.base import ArrayForm, Numbers, read_npy_content, write_numbers
 from dualhead.data.prepared_arrays.unpickle import ArrayOf, read_pickle
+from dualhead.layout import LAYOUTS
 from dualhead.settings.params import Settings
 
 PICTURE_JOINTS = 17
@@ -168,7 +170,7 @@ def _list_recordings(
 
 def _prepare_bodies(content: bytes, sample: RawSample, settings: Settings) -> Prepared:
     """Normalize bodies (M, T, 25, 3) in meters, which are chosen already, the main one first."""
-    return prepare_chosen(read_npy_content(content), sample.name, settings)
+    return prepare_chosen(read_npy_content(content), sample.name, LAYOUTS[LAYOUT], settings)
 
 
 def _prepare_picture(content: bytes, sample: RawSample, settings: Settings) -> Prepared:
