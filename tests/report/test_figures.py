@@ -7,8 +7,8 @@ from matplotlib.collections import LineCollection, PathCollection
 from pypdf import PdfReader
 
 from dualhead.layout import LAYOUTS
-from dualhead.report.figures import FIGURES, available, draw, figure
-from dualhead.report.figures.classes import _gain, class_gains
+from dualhead.report.figures import FIGURES, available, classes, draw, figure
+from dualhead.report.figures.classes import Confusion, _gain, class_gains
 from dualhead.report.figures.inputs import Inputs, extremes
 from dualhead.report.skeletons import stand
 from tests.builders import fake_results
@@ -95,6 +95,24 @@ def test_figures_of_an_ensemble_leave_out_what_a_single_network_has(tmp_path):
     assert not {"heads", "parameters", "class_gain"} & set(available(fake.grid))
     matrix, *_ = figure("confusion", fake.grid, fake.results, fake.stores).axes
     assert np.asarray(matrix.collections[0].get_array()).sum() == pytest.approx(600)  # 6 classes
+
+
+@pytest.mark.parametrize(
+    ("ours", "count"),
+    [([[70, 30], [10, 90]], 2), ([[100, 0], [0, 100]], 0)],  # the baseline errs nowhere
+)
+def test_a_list_of_confused_pairs_without_a_pair_takes_no_room(ours, count, synthetic, monkeypatch):
+    found = Confusion(["sit", "stand"], np.array(ours, float), 100 * np.eye(2))
+    monkeypatch.setattr(classes, "confusions", lambda inputs: found)
+    made = figure("confusion", synthetic.grid, synthetic.results, synthetic.stores)
+    made.canvas.draw()
+    _, _, most, less = made.axes
+    assert (count, 0) == (len(most.patches), len(less.patches))
+    assert (count > 0, False) == (most.axison, less.axison)
+    endings = [axes.get_title("left").endswith(": no pair") for axes in (most, less)]
+    assert endings == [count == 0, True]
+    if count:
+        assert less.get_position().height < 0.1 * most.get_position().height
 
 
 def test_many_classes_are_shown_by_both_ends(tmp_path):

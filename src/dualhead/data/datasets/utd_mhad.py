@@ -29,7 +29,8 @@ JOINTS = (
     *("left_hip", "left_knee", "left_ankle", "left_foot"),
     *("right_hip", "right_knee", "right_ankle", "right_foot"),
 )
-"""In the order of the dataset's page; the files were not at hand, so each recording is looked at: see `_notes`."""
+"""In the order of the dataset's page, which github.com/notha99y/Multimodal_human_actions lists for these files. They
+were not at hand: each recording is looked at, see `_notes`."""
 NAME = re.compile(
     r"a(?P<action>\d{1,2})_s(?P<subject>\d{1,2})_t(?P<trial>\d{1,2})_skeleton", re.IGNORECASE
 )

@@ -158,10 +158,8 @@ def confusion(inputs: Inputs) -> Figure:
     Resolved are those that the baseline confuses more often than ours, the largest gain first.
     """
     found = confusions(inputs)
-    listed = [_largest(found.ours, PAIRS)]
-    if found.theirs is not None:
-        listed.append(_largest(found.theirs - found.ours, PAIRS))
-    labels = [_pair_label(found, pair) for pairs in listed for pair in pairs] or [""]
+    lists = _lists(inputs, found)
+    labels = [_pair_label(found, pair) for pairs in lists.values() for pair in pairs] or [""]
     row = rows_height([max(labels, key=lambda text: text.count("\n"))], 0.25, 0.12)
     figure = new_figure(1.6 + 2 * PAIRS * row)
     halves = figure.add_gridspec(1, 2, width_ratios=(1.15, 1))
@@ -169,19 +167,31 @@ def confusion(inputs: Inputs) -> Figure:
         figure.add_subfigure(halves[side]) for side in (0, 1)
     )  # whose margins are their own
     _matrix(left.add_subplot(), found)
-    grid = right.add_gridspec(2 if found.theirs is not None else 1, 1)
-    most = right.add_subplot(grid[0])
-    _pairs(most, inputs, found, listed[0])
-    most.set_title(f"Most confused: true {ARROW} predicted", loc="left")
-    if found.theirs is not None:
-        resolved = right.add_subplot(grid[1], sharex=most)
-        _pairs(resolved, inputs, found, listed[1])
-        baseline = variant_title(inputs.choice["baseline"])
-        resolved.set_title(f"Confused less than by {baseline}", loc="left")
-        most.set_xlabel("")
-    handles, labels = most.get_legend_handles_labels()
-    right.legend(handles, labels, loc="outside lower right", ncols=2)
+    heights = [1 if pairs else 0.02 for pairs in lists.values()]
+    grid = right.add_gridspec(len(lists), 1, height_ratios=heights)
+    drawn: list[Axes] = []
+    for place, (title, pairs) in enumerate(lists.items()):
+        axes = right.add_subplot(grid[place], sharex=drawn[0] if drawn and pairs else None)
+        axes.set_title(title if pairs else f"{title}: no pair", loc="left")
+        if pairs:
+            _pairs(axes, inputs, found, pairs)
+            drawn.append(axes)
+        else:
+            axes.set_axis_off()
+    if drawn:
+        drawn[-1].set_xlabel("Share of the true class (%)")
+        handles, names = drawn[0].get_legend_handles_labels()
+        right.legend(handles, names, loc="outside lower right", ncols=2)
     return figure
+
+
+def _lists(inputs: Inputs, found: Confusion) -> dict[str, list[tuple[int, int]]]:
+    """Return the title of each list and its pairs: most confused, and those that the baseline confuses more."""
+    lists = {f"Most confused: true {ARROW} predicted": _largest(found.ours, PAIRS)}
+    if found.theirs is not None:
+        baseline = variant_title(inputs.choice["baseline"])
+        lists[f"Confused less than by {baseline}"] = _largest(found.theirs - found.ours, PAIRS)
+    return lists
 
 
 def _pair_label(found: Confusion, pair: tuple[int, int]) -> str:
@@ -277,7 +287,7 @@ def _pairs(axes: Axes, inputs: Inputs, found: Confusion, pairs: Sequence[tuple[i
         )
         text.set_in_layout(False)
     axes.set_yticks([])
-    axes.set(xlabel="Share of the true class (%)", ylim=(0.5 - max(len(pairs), PAIRS), 0.9))
+    axes.set_ylim(0.5 - max(len(pairs), PAIRS), 0.9)
     axes.set_xlim(left=0)
     grid_lines(axes)
 
