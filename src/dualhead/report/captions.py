@@ -22,9 +22,10 @@ def _names(grid: Settings) -> dict[str, str]:
     variants = {role: variant_title(chosen[role]) for role in ROLES}
     known = {"benchmark": benchmark_title(grid, chosen["benchmark"])}
     known |= {"stream": stream_title(chosen["stream"])}
-    known |= {"and_of_baseline": "", "beside_baseline": ""}
+    known |= {"and_of_baseline": "", "beside_baseline": "", "chosen_where": "the network is surest"}
     if "baseline" in offered(grid):
         known["and_of_baseline"] = f" and of {variants['baseline']}"
+        known["chosen_where"] = "the gain is largest"
         known["beside_baseline"] = (
             f", beside {variants['baseline']}'s share, with those that it confuses more"
         )

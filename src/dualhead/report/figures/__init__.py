@@ -87,8 +87,8 @@ FIGURES: Final[Mapping[str, Kind]] = {
         frozenset({"variant"}),
         "Test recordings over time (frame numbers below), with the scores of {variant}"
         "{and_of_baseline} for the true class and for the one it is confused with (the paper's "
-        "Figures 1 and 6). Drawn are the frames and bodies that the network gets. Chosen where the gain is "
-        "largest, by the first seed: examples, not evidence.",
+        "Figures 1 and 6). Drawn are the frames and bodies that the network gets. Chosen where {chosen_where}, "
+        "by the first seed: examples, not evidence.",
     ),
 }
 """Every figure by its name, in the order of the report, in which two of them mostly fill a page."""

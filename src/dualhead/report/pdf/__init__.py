@@ -25,7 +25,7 @@ from dualhead.report.pdf.runs import read_runs
 from dualhead.settings.formats import read_published
 from dualhead.settings.params import Settings
 
-PRINTED = ("title", "facts", "splits", "dropped")
+PRINTED = ("title", "kind", "address", "facts", "splits", "dropped")
 """Of a passport."""
 CAPTIONED = ("attention",)
 """Figures that mislead without their finding, which therefore stands in the caption, too."""

@@ -194,10 +194,10 @@ def _kept_warning(runs: Sequence[Run]) -> list[Settings]:
     devices = dict.fromkeys(device_text(str(metrics["device"])) for metrics in done)
     commits = dict.fromkeys(str(metrics["git"]) or "of no repository" for metrics in done)
     text = (
-        f"{len(kept)} of {len(runs)} trainings were not made here. They lie in the folder {FOLDER}/ of this "
-        f"workspace, with their settings, learning curves and scores of every test sample, and were trained on "
-        f"{listed(devices)} by code of commit {listed(commits)}. Ensembles, tables, figures and verdicts are made "
-        "here from those scores, whose digests have been compared."
+        f"Taken over: {len(kept)} of {counted(len(runs), 'training', 'trainings')}, made on {listed(devices)} by code "
+        f"of commit {listed(commits)}. Settings, learning curves and scores of every test sample lie in the folder "
+        f"{FOLDER}/ of this workspace. Ensembles, tables, figures and verdicts are made here from those scores, "
+        "whose digests have been compared."
     )
     return [{"title": "These runs were published, not trained here.", "text": text}]
 

@@ -95,6 +95,7 @@ def _passport(store: Store, address: str, entry: Settings) -> Settings:
     }
     return {
         "title": dataset_title(entry["kind"]),
+        "kind": entry["kind"],
         "address": address,
         "copied": copied,
         "facts": [
@@ -175,7 +176,7 @@ def _complete(entry: Settings) -> str:
 def _words(settings: Settings) -> str:
     """Return settings as `denoise energy, normalize rotate`."""
     known = {key: value for key, value in settings.items() if key != "recipe"}
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in known.items())
+    return ", ".join(f"{key} {value}" for key, value in known.items()).replace("_", " ")
 
 
 def _splits(store: Store) -> Settings:
