@@ -1,6 +1,7 @@
 import csv
 import json
 import resource
+import zlib
 from contextlib import contextmanager
 from hashlib import sha256
 
@@ -10,6 +11,7 @@ from dualhead.files import (
     SEAL_LENGTH,
     check_beside,
     check_seal,
+    crc32,
     digest_of,
     read_record,
     replacing,
@@ -151,3 +153,9 @@ def test_a_file_that_its_record_does_not_name_is_refused(tmp_path):
         ValueError, match=r"classes\.csv: damaged, edited or another run's.*; make it"
     ):
         check_beside(table, record, "make it anew")
+
+
+def test_the_fast_checksum_is_zlibs():
+    content = bytes(range(256)) * 5
+    assert zlib.crc32(content) == crc32(content)
+    assert zlib.crc32(content) == crc32(content[700:], crc32(content[:700]))

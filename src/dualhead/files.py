@@ -20,6 +20,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+try:
+    from isal.isal_zlib import crc32 as crc32  # the same numbers as zlib's, four times as fast
+except ImportError:  # a machine that no wheel of it is built for
+    from zlib import crc32 as crc32
+
 SEAL = b"\nSHA-256 of the bytes before this line: "
 SEAL_LENGTH = len(SEAL) + 65  # with 64 hexadecimal digits and a line end
 FOREIGN = (

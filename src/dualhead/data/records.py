@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
-from zlib import crc32
 
 import h5py
 import numpy as np
 
 from dualhead.arrays import Array, Columns, Parts
-from dualhead.files import naming, replacing
+from dualhead.files import crc32, naming, replacing
 from dualhead.hdf5 import Span, create_hdf5, open_hdf5, seal_around
 from dualhead.layout import SkeletonLayout
 from dualhead.locks import exclusive

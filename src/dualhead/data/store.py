@@ -15,14 +15,13 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Self
-from zlib import crc32
 
 import h5py
 import numpy as np
 
 from dualhead.arrays import Array, Integers
 from dualhead.data.records import REMEDY, SCHEMA, WHAT
-from dualhead.files import SHOWN_DIGITS, digest_of, has_seal
+from dualhead.files import SHOWN_DIGITS, crc32, digest_of, has_seal
 from dualhead.hdf5 import (
     check_seal_around,
     is_hdf5,
