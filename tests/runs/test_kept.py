@@ -129,7 +129,7 @@ def test_report_and_explanation_say_that_a_run_was_not_trained_here(kept):
         one for one in warnings(fake.grid, read_runs(fake.grid, results)) if "here" in one["title"]
     ]
     metrics = json.loads(path.read_text())
-    assert told["text"].startswith(f"1 of {len(fake.grid['runs'])} trainings were not made here")
+    assert told["text"].startswith(f"Taken over: 1 of {len(fake.grid['runs'])} trainings, made on")
     assert metrics["git"] in told["text"] and f"the folder {FOLDER}/" in told["text"]
     assert f"taken from {FOLDER}/" in explain(fake.grid, results, "dualhead/joint/seed1")
     edit_record(path, lambda metrics: metrics.update(git="trained here"))
