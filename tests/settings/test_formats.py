@@ -70,6 +70,11 @@ def test_a_grid_holds_all_that_it_names(root, tmp_path, kind):
     )
 
 
+def test_a_run_without_settings_names_the_command_that_writes_them(tmp_path):
+    found = refusal(read_run, tmp_path / "config.yaml")
+    assert ": no such file; `dualhead configure` writes one run's settings" == found
+
+
 def test_the_published_numbers_are_what_their_schema_says(root):
     published = read_published(root / "reports/published.yaml")
     ours = published["tables"]["table1"]["ours"]["dualhead"]["four_stream"]

@@ -68,7 +68,7 @@ def test_short_jobs_go_as_one_on_the_partition_without_gpus(listed: list[dict[st
     assert [job["Comment"].split("_")[1] for job in others] == ["synthesize", "prepare", "report"]
     for job in others:
         assert (job["Partition"], job.get("TresPerJob")) == ("cpu", None)
-        assert int(job["NumCPUs"]) <= 5  # four short ones at once, beside one that is not counted
+        assert int(job["NumCPUs"]) <= 4  # short ones at once
 
 
 def test_a_second_call_submits_nothing(site: Site, cluster: Cluster) -> None:

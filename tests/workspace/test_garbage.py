@@ -122,6 +122,34 @@ def test_what_a_snakemake_at_work_makes_is_kept(results: Path) -> None:
     assert not any((results / "runs" / run).is_dir() for run in grid["runs"])
 
 
+TUNED = """  tuned: {model: dualhead, train: {from: "parent.pt"}}
+tables:
+  tuned: {kind: comparison, benchmarks: [synthetic_xsub], variant: tuned, streams: [joint, bone, two_stream]}
+"""
+
+
+def test_what_began_with_a_checkpoint_that_is_gone_is_kept(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = PARAMS.replace("tables:\n", TUNED, 1)
+    Path("params.yaml").write_text(text)
+    Path("parent.pt").write_text("a checkpoint")
+    grid = grids.plan(Path())
+    make(results, grid)
+    Path("parent.pt").unlink()
+    assert 0 == gc("--remove")
+    told = capsys.readouterr()
+    (line,) = told.err.splitlines()
+    assert line.startswith("parent.pt: no such file, and runs begin with it")
+    assert all((results / "runs" / run).is_dir() for run in grid["runs"])
+    assert all((results / "ensembles" / it).is_dir() for it in grid["ensembles"])
+    assert not (results / OLD).exists()
+    assert 0 == main(["status"])
+    assert "parent.pt: no such file" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"found no file parent\.pt"):
+        grids.plan(Path())
+
+
 def test_a_training_that_was_begun_is_kept(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,3 +138,10 @@ def test_files_dated_ahead_are_dated_now(tmp_path: Path) -> None:
     workspace.date_now([tmp_path, tmp_path / "absent"])
     assert ahead.stat().st_mtime <= time.time()
     assert before.stat().st_mtime == kept
+
+
+def test_no_rule_of_a_group_of_short_jobs_comes_on_top_of_them(root: Path) -> None:
+    profile = params.read_yaml(root / "profiles/slurm/config.yaml")
+    rules = {it.split("=")[0] for it in profile["groups"]}
+    counted = {rule for rule, it in profile["set-resources"].items() if it.get("short") == 1}
+    assert rules == counted

@@ -66,10 +66,11 @@ def _status_options(command: argparse.ArgumentParser) -> None:
 
 def _status(options: argparse.Namespace) -> None:
     from dualhead.settings.formats import read_grid
-    from dualhead.workspace.grids import plan
+    from dualhead.workspace.grids import look, tell_absent
     from dualhead.workspace.status import show_status, status_of
 
-    grid = read_grid(options.grid) if options.grid else plan(options.directory)
+    grid = read_grid(options.grid) if options.grid else look(options.directory)
+    tell_absent([grid], options.directory)
     if options.json:
         print(json.dumps(status_of(grid, options.results), indent=1))
     else:

@@ -264,6 +264,8 @@ def read_run(path: Path) -> RunConfig:
     Raises:
         ValueError: if the file is missing, or is not what `dualhead configure` writes.
     """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; `dualhead configure` writes one run's settings")
     run = locate(path)
     if "tables" in run.content or "extends" in run.content:
         raise ValueError(

@@ -36,6 +36,7 @@ def collect(folder: Path, results: Path, *, remove: bool) -> None:
         ValueError: if a params file cannot be resolved: nothing is touched then.
     """
     asked = grids.asked_for(folder)
+    grids.tell_absent(asked.values(), folder)
     if recovery.is_at_work(folder / ".snakemake") and (results / grids.LATEST).is_file():
         asked["the run at work"] = read_grid(results / grids.LATEST)
     found = unwanted(asked.values(), results)
@@ -74,11 +75,25 @@ def unwanted(asked: Iterable[Settings], results: Path) -> list[Path]:
     with suppress(ValueError):
         frozen.add(grids.frozen_path(read_grid(results / grids.LATEST), results).name)
     return [
-        *_not_in(runs, results / "runs", RESULT),
-        *_not_in(ensembles, results / "ensembles", RESULT),
+        *_not_in(runs | _of_absent(wanted, results, "runs"), results / "runs", RESULT),
+        *_not_in(
+            ensembles | _of_absent(wanted, results, "ensembles"), results / "ensembles", RESULT
+        ),
         *_not_in(stores, results / "store", "*-*.*"),
         *_not_in(frozen, results / grids.FROZEN, "*.json"),
     ]
+
+
+def _of_absent(wanted: Iterable[Settings], results: Path, kind: str) -> set[str]:
+    """Return what may be asked for: its runs begin with a checkpoint that is not there to tell their addresses."""
+    named = set()
+    for grid in wanted:
+        runs = {run for run, it in grid["runs"].items() if grids.begins_with_absent(it)}
+        made = {name: set(it["members"].values()) for name, it in grid["ensembles"].items()}
+        named |= runs if kind == "runs" else {name for name in made if made[name] & runs}
+    seeds = {name.rpartition("-")[0] for name in named}
+    found = (path.relative_to(results / kind).as_posix() for path in (results / kind).glob(RESULT))
+    return {name for name in found if name.rpartition("-")[0] in seeds}
 
 
 def _not_in(wanted: set[str], folder: Path, pattern: str) -> list[Path]:

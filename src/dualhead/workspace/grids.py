@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from dualhead.workspace.settings import load_workspace
 
 LATEST = "grid.json"
 """The grid of the run that began last, below results."""
+ABSENT = "no file "
+"""Begin of what stands in the place of a checkpoint's digest where it is not there."""
 FROZEN = "grids"
 """The folder of each run's grid, below results: a job on a cluster reads that of the run it belongs to."""
 
@@ -28,9 +32,42 @@ def plan(folder: Path, **given: Any) -> Settings:
         ValueError: if a file is missing, or holds a setting that is refused.
     """
     params = load_workspace(folder, **given)
+    return _resolved(params, _present_parents(params, folder))
+
+
+def look(folder: Path, **given: Any) -> Settings:
+    """Return the same for one who only looks: checkpoints that runs begin with need not be there.
+
+    The addresses of such runs are not known then; their `train.from` begins with `ABSENT`.
+    """
+    params = load_workspace(folder, **given)
+    present = _present_parents(params, folder)
+    absent = {path: f"{ABSENT}{path}" for path in parent_paths(params) - present.keys()}
+    return _resolved(params, absent | present)
+
+
+def tell_absent(looked_at: Iterable[Settings], folder: Path) -> None:
+    """Say on standard error which checkpoints that runs begin with are not there."""
+    parents = [grid.get("parents", {}).items() for grid in looked_at]
+    paths = {path for found in parents for digest, path in found if digest.startswith(ABSENT)}
+    for path in sorted(paths):
+        text = "no such file, and runs begin with it (`train.from`): their addresses are not known until it is there"
+        print(f"{folder / path}: {text}", file=sys.stderr)
+
+
+def begins_with_absent(run: Settings) -> bool:
+    """Return whether a run of `look` begins with a checkpoint that is not there."""
+    return str(run["train"].get("from", "")).startswith(ABSENT)
+
+
+def _present_parents(params: Settings, folder: Path) -> dict[str, str]:
+    """Return path -> digest of the checkpoints that runs may begin with, as far as they are there."""
     parents = {path: folder / path for path in sorted(parent_paths(params))}
-    found = {path: digest_of(file) for path, file in parents.items() if file.is_file()}
-    return resolve({**params, "parents": found}) | {"hardware": params["hardware"]}
+    return {path: digest_of(file) for path, file in parents.items() if file.is_file()}
+
+
+def _resolved(params: Settings, parents: Mapping[str, str]) -> Settings:
+    return resolve({**params, "parents": parents}) | {"hardware": params["hardware"]}
 
 
 def frozen_path(grid: Settings, results: Path) -> Path:
@@ -53,13 +90,13 @@ def latest(results: Path, folder: Path) -> Settings:
 
 
 def asked_for(folder: Path) -> dict[str, Settings]:
-    """Return name -> grid of params.yaml, and of each params.*.yaml beside it on top of it.
+    """Return name -> grid of params.yaml, and of each params.*.yaml beside it on top of it, as `look` does.
 
     Raises:
         ValueError: if one of them cannot be resolved: what it asks for is not known then.
     """
-    found = {"params.yaml": plan(folder)}
+    found = {"params.yaml": look(folder)}
     for path in sorted(folder.glob("params.*.yaml")):
         replaces = "extends" in read_yaml(path)
-        found[path.name] = plan(folder, configfiles=[path], replace=replaces)
+        found[path.name] = look(folder, configfiles=[path], replace=replaces)
     return found
