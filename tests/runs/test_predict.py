@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dualhead.cli.main import main
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.models.checkpoint import load_checkpoint
@@ -88,3 +89,13 @@ def test_recordings_that_were_prepared_otherwise_are_refused(checkpoint, tmp_pat
 def test_another_skeleton_is_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r"skeletons of layout ntu25, .* expects kinect20, 2;"):
         run(checkpoint, tmp_path, layout=LAYOUTS["ntu25"])
+
+
+def test_threads_are_those_asked_for(checkpoint, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    store = write_tiny_store(tmp_path / "new.h5", seed=9)
+    output = tmp_path / "predictions.csv"
+    words = [checkpoint, store, "--output", output, "--device", "cpu", "--threads", 3]
+    assert main(["predict", *map(str, words)]) == 0
+    assert asked == [3] and output.exists()

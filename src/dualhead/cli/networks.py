@@ -57,6 +57,7 @@ def _predict_options(command: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> None:
     let_threads_sleep()
     from dualhead.runs.answers import Output
+    from dualhead.runs.inference import use_cpu
     from dualhead.runs.predict import predict, predict_frames
 
     given, others = part_checkpoints(options.paths)
@@ -72,6 +73,7 @@ def _predict(options: argparse.Namespace) -> None:
     is_json = options.json or options.output.suffix in (".jsonl", ".ndjson")
     output = Output(None if to_stdout else options.output, is_json)
     said = recordings_of(options)
+    use_cpu(options.threads)
     with claimed_device(options) as device:
         if options.follow or sources == [Path("-")]:
             if not options.window or len(sources) != 1:
