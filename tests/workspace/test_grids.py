@@ -103,3 +103,23 @@ def test_a_run_that_begins_with_a_checkpoint_has_its_digest_in_its_address(tmp_p
     }
     grids.freeze(changed, tmp_path / "results")
     assert changed == grids.latest(tmp_path / "results", tmp_path)
+
+
+def test_of_an_absent_checkpoint_a_file_may_state_the_digest(tmp_path):
+    (tmp_path / "params.yaml").write_text(TUNED)
+    (tmp_path / "parents").mkdir()
+    files = [tmp_path / f"parents/{name}.pt" for name in ("joint", "bone")]
+    for path in files:
+        path.write_bytes(path.name.encode())
+    grid = grids.plan(tmp_path)
+    for path in files:
+        stated = path.with_name(f"{path.name}.sha256")
+        stated.write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+        path.unlink()
+    assert grid == grids.plan(tmp_path)
+    files[0].write_bytes(b"another")  # which counts, whatever is stated
+    assert grid["runs"].keys() != grids.plan(tmp_path)["runs"].keys()
+    files[0].unlink()
+    stated.write_text("joint.pt")
+    with pytest.raises(ValueError, match=r"bone\.pt\.sha256: expected a SHA-256 .* found 'joint"):
+        grids.plan(tmp_path)

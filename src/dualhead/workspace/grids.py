@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ def plan(folder: Path, **given: Any) -> Settings:
         ValueError: if a file is missing, or holds a setting that is refused.
     """
     params = load_workspace(folder, **given)
-    return _resolved(params, _present_parents(params, folder))
+    return _resolved(params, _known_parents(params, folder))
 
 
 def look(folder: Path, **given: Any) -> Settings:
@@ -41,9 +42,9 @@ def look(folder: Path, **given: Any) -> Settings:
     The addresses of such runs are not known then; their `train.from` begins with `ABSENT`.
     """
     params = load_workspace(folder, **given)
-    present = _present_parents(params, folder)
-    absent = {path: f"{ABSENT}{path}" for path in parent_paths(params) - present.keys()}
-    return _resolved(params, absent | present)
+    known = _known_parents(params, folder)
+    absent = {path: f"{ABSENT}{path}" for path in parent_paths(params) - known.keys()}
+    return _resolved(params, absent | known)
 
 
 def tell_absent(looked_at: Iterable[Settings], folder: Path) -> None:
@@ -60,14 +61,30 @@ def begins_with_absent(run: Settings) -> bool:
     return str(run["train"].get("from", "")).startswith(ABSENT)
 
 
-def _present_parents(params: Settings, folder: Path) -> dict[str, str]:
-    """Return path -> digest of the checkpoints that runs may begin with, as far as they are there."""
-    parents = {path: folder / path for path in sorted(parent_paths(params))}
-    return {path: digest_of(file) for path, file in parents.items() if file.is_file()}
+def _known_parents(params: Settings, folder: Path) -> dict[str, str]:
+    """Return path -> digest of the checkpoints that runs may begin with, as far as it is known."""
+    digests = {path: _digest(folder / path) for path in sorted(parent_paths(params))}
+    return {path: digest for path, digest in digests.items() if digest}
 
 
 def _resolved(params: Settings, parents: Mapping[str, str]) -> Settings:
     return resolve({**params, "parents": parents}) | {"hardware": params["hardware"]}
+
+
+def _digest(checkpoint: Path) -> str | None:
+    """Return a checkpoint's digest; of one that is absent what NAME.sha256 beside it states, None if nothing does.
+
+    Runs that began with it and are kept with a workspace keep their addresses so, without its weights.
+    """
+    if checkpoint.is_file():
+        return digest_of(checkpoint)
+    stated = checkpoint.with_name(f"{checkpoint.name}.sha256")
+    if not stated.is_file():
+        return None
+    digest, *_ = [*stated.read_text("utf-8", errors="replace").split(), ""]
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError(f"{stated}: expected a SHA-256 of 64 digits; found {digest[:80]!r}")
+    return digest
 
 
 def frozen_path(grid: Settings, results: Path) -> Path:
