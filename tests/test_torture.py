@@ -7,7 +7,7 @@ import pytest
 
 from tests.torture import __main__ as command
 from tests.torture import watch
-from tests.torture.counts import BEGIN, END, Counts, table, write_docs
+from tests.torture.counts import BEGIN, END, Counts, add_to_docs
 from tests.torture.verdicts import Outcome, Verdict, damage, judge, seed_of
 
 REFUSED = Verdict(Outcome.REFUSED, "a.json: damaged")
@@ -77,14 +77,19 @@ def test_a_fault_is_printed_with_its_command_and_ends_in_1(monkeypatch, capsys):
     assert command.main(["--case", "results", "odd", f"{seed}"]) == 1
 
 
-def test_counts_stand_between_the_marks(tmp_path):
+def test_counts_are_added_to_those_between_the_marks(tmp_path):
     counts = Counts()
     counts.add(REFUSED, "case")
-    counts.add(Verdict(Outcome.LOST, "", 3), "case")
+    counts.add(Verdict(Outcome.LOST, "", 1200), "case")
     path = tmp_path / "a.md"
     path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_docs(path, table({"odd": counts}))
+    for seed, part in ((1, "kills"), (2, "kills"), (3, "trouble")):
+        add_to_docs(path, {f"{part}: odd, even": counts.outcomes}, f"Seed {seed}")
     text = path.read_text()
-    assert "| odd | 4 | 0 | 1 | 0 | 0 | 0 | 0 | 3 |" in text
+    assert "| kills: odd, even | 2,402 | 0 | 2 | 0 | 0 | 0 | 0 | 2,400 |" in text
+    assert "| all | 3,603 | 0 | 3 | 0 | 0 | 0 | 0 | 3,600 |" in text
+    assert "| kills | 1,000 | 2,402 | 0 | 0 | 0 | 2,400 |" in text
+    assert "| trouble |  | 1,201 | 0 | 0 | 0 | 1,200 |" in text
+    assert text.splitlines().count("* Seed 1") == text.splitlines().count("* Seed 3") == 1
     assert "old" not in text
     assert text.startswith("before") and text.endswith("after\n")

@@ -44,7 +44,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=0, help="most of each target (default: any)")
     text = "repeat one case: its part, target and seed, as a fault prints them"
     parser.add_argument("--case", nargs=3, metavar=("PART", "TARGET", "SEED"), help=text)
-    parser.add_argument("--docs", type=Path, help="put the table into this document")
+    parser.add_argument("--docs", type=Path, help="add the counts to this document's")
     return parser.parse_args(arguments)
 
 
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, folder: Path) -> int:
     """Run the parts, print the table and the faults; return the exit code."""
-    from tests.torture.counts import Counts, table, write_docs
+    from tests.torture.counts import Counts, add_to_docs, table
 
     about = described(options)
     counts: dict[str, Counts] = {}
@@ -173,13 +173,13 @@ def run(options: argparse.Namespace, folder: Path) -> int:
             text = f"{part}: {tried} tried in {time.monotonic() - begin:.0f} s, {faults} faults"
             print(text, file=sys.stderr, flush=True)
     finally:  # also of what an interrupt or an error of this program cuts short
-        text = f"{about}\n\n{table(counts)}"
-        print(text, flush=True)
+        outcomes = {name: one.outcomes for name, one in counts.items()}
+        print(f"{about}\n\n{table(outcomes)}", flush=True)
     faults = [fault for one in counts.values() for fault in one.faults]
     for fault in faults:
         print(fault, file=sys.stderr)
     if options.docs:
-        write_docs(options.docs, text)
+        add_to_docs(options.docs, outcomes, about)
     return int(bool(faults))
 
 

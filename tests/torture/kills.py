@@ -320,7 +320,7 @@ STAGES = ("prepare", "train", "evaluate", "ensemble")
 MORE = ("prepare by two workers", "table", "figure", "report")
 KILLS: dict[str, Target] = {f"kills of {name}": partial(killed, name) for name in (*STAGES, *MORE)}
 REAL: dict[str, Target] = {
-    f"kills of a real {name}": partial(killed, name, is_real=True) for name in ("train", "evaluate")
+    f"kills of a real {name}": partial(killed, name, is_real=True) for name in STAGES
 }
 TROUBLE: dict[str, Target] = {
     **{f"full disk: {name}": partial(full_disk, name) for name in (*STAGES, *MORE[1:])},

@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch._dynamo  # noqa: F401  which torch imports when a training begins, in seconds
@@ -398,12 +398,14 @@ def build_stages(base: Path) -> dict[str, Stage]:
 
 
 def build_real(base: Path) -> dict[str, Stage]:
-    """Build training and evaluation as the command itself, with the real network, each measured."""
+    """Build the stages of a run as the command itself, with the real network, each measured."""
     base.mkdir(parents=True, exist_ok=True)
-    store = _finish(_prepare(base, 1), base) / "store.h5"
-    train = _train(base, store, is_real=True).measure(base)
+    prepare = replace(_prepare(base, 1), is_real=True).measure(base)
+    train = _train(base, _finish(prepare, base) / "store.h5", is_real=True).measure(base)
     evaluate = _evaluate(base, _finish(train, base), is_real=True).measure(base)
-    return {"train": train, "evaluate": evaluate}
+    fake = fake_results.build(base / "fake", fake_results.synthetic_params(), classes=3)
+    ensemble = replace(_ensemble(base, fake), is_real=True).measure(base)
+    return {"prepare": prepare, "train": train, "evaluate": evaluate, "ensemble": ensemble}
 
 
 def _finish(stage: Stage, base: Path) -> Path:
