@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,26 @@ from benchmarks.machine import cores
 from benchmarks.recordings import prepare_store, write_dataset, write_recordings
 from benchmarks.results import Findings, Row, Target
 from benchmarks.scale import Scale
-from benchmarks.timing import Spread, cpu_seconds, say, speedup, take_turns
+from benchmarks.timing import (
+    Spread,
+    cpu_seconds,
+    say,
+    speedup,
+    stopwatch,
+    take_turns,
+    wall_seconds,
+)
 from dualhead.data.modalities import MODALITIES
 from dualhead.data.store import Store
 
 SECTION = "store"
+LOADS = 5
+"""Times that all rows are loaded in one round."""
+CLOCKS = {
+    "wall time": (wall_seconds, Target("at most", 1.02)),
+    "CPU time of the thread that copies": (stopwatch(time.thread_time), None),
+    "CPU time of all threads": (cpu_seconds, None),
+}
 
 
 def measure(scale: Scale, folder: Path) -> Findings:
@@ -25,7 +41,8 @@ def measure(scale: Scale, folder: Path) -> Findings:
     path = folder / "store.h5"
     prepare_store(raw, path, workers=cores())
     with Store(path) as store:
-        return Findings([*_sizes(store), _reads(store, scale, folder / "padded.npy")])
+        rows = [*_sizes(store), _reads(store, scale, folder / "padded.npy"), *_checks(store, scale)]
+        return Findings(rows)
 
 
 def _sizes(store: Store) -> list[Row]:
@@ -87,3 +104,41 @@ def _reads(store: Store, scale: Scale, path: Path) -> Row:
         base="samples/s",
         note=f"equal samples; copying from a padded array takes 1/{slower.median:.2g} of the time",
     )
+
+
+def _checks(store: Store, scale: Scale) -> list[Row]:
+    """Load all rows, compared with their checksums and not, by three clocks."""
+    plain = Store(store.path)
+    plain.checksums = None
+    every = np.arange(len(store))
+    size = LOADS * store.ragged(every)[0].nbytes / 1e9
+
+    def load(one: Store) -> None:
+        for _ in range(LOADS):
+            one.ragged(every)
+
+    rows = []
+    for how, (clock, target) in CLOCKS.items():
+        say(f"{SECTION}: checks of rows, {how}, {scale.rounds} rounds")
+        seconds = take_turns(
+            {"checked": lambda: load(store), "plain": lambda: load(plain)},
+            rounds=scale.rounds,
+            measure=clock,
+        )
+        checked, unchecked = (
+            Spread.of(value / size for value in seconds[name]) for name in ("checked", "plain")
+        )
+        rows.append(
+            Row(
+                SECTION,
+                "loading rows that are checked",
+                f"{how}, file in the page cache; reference: they are not checked",
+                speedup(seconds["checked"], seconds["plain"]),
+                "x",
+                target,
+                ours=checked,
+                reference=unchecked,
+                base="s/GB",
+            )
+        )
+    return rows

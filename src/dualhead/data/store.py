@@ -234,9 +234,9 @@ class Store:
                 copied = rows[start:stop]
                 present = lengths[piece] > 0
                 self._gather(starts[piece][present], lengths[piece][present], copied)
-                checks.append(
-                    beside.submit(self._check_copied, chosen[piece], counts[piece], copied)
-                )
+                if self.checksums is not None:
+                    arguments = chosen[piece], counts[piece], copied
+                    checks.append(beside.submit(self._check_copied, *arguments))
             for check in checks:
                 check.result()
         ends = lengths.cumsum().reshape(lengths.shape)
