@@ -14,7 +14,7 @@ from dualhead.data.datasets.skeletons import configure, list_recordings
 from dualhead.data.forms import FORMS, tell
 from dualhead.data.forms.base import content_of
 from dualhead.layout import LAYOUTS
-from tests.builders import skeleton_forms as forms
+from tests.builders import forms
 from tests.builders.skeletons import one_body, skeleton_file
 
 RNG = np.random.default_rng(8)

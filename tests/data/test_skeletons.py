@@ -17,7 +17,7 @@ from dualhead.data.forms.bvh import rotation
 from dualhead.data.store import Store
 from dualhead.layout import LAYOUTS
 from dualhead.settings.defaults import FORMATS
-from tests.builders import skeleton_forms as forms
+from tests.builders import forms
 from tests.builders.skeletons import one_body, skeleton_file
 
 PICTURE = (1024, 512)
@@ -43,10 +43,11 @@ def test_settings_and_readers_know_the_same_forms():
 
 def test_a_clip_of_kinetics_is_the_same_in_every_form_of_pose_estimators(tmp_path, rng):
     joints = forms.persons(rng)
-    forms.write_kinetics(tmp_path / "kinetics/clip.json", joints)
+    forms.write(tmp_path / "kinetics/clip.json", forms.kinetics_document(forms.with_neck(joints)))
     forms.write_openpose(tmp_path / "openpose/clip", joints, PICTURE)
-    forms.write_alphapose(tmp_path / "alphapose/clip.json", joints, PICTURE)
-    forms.write_mmpose(tmp_path / "mmpose/clip.json", joints, PICTURE)
+    pixels = forms.in_pixels(joints, PICTURE)
+    forms.write(tmp_path / "alphapose/clip.json", forms.alphapose_document(pixels))
+    forms.write(tmp_path / "mmpose/clip.json", forms.mmpose_document(pixels))
     forms.write_yolo(tmp_path / "yolo/clip", joints)
     found = {}
     for form in ("kinetics", "openpose", "alphapose", "mmpose", "yolo"):
@@ -57,7 +58,9 @@ def test_a_clip_of_kinetics_is_the_same_in_every_form_of_pose_estimators(tmp_pat
             assert (store.attributes["padding"], store.layout.name) == ("zero", "openpose18")
     assert all(one.keys() == {"clip"} for one in found.values())
     published = tmp_path / "published"
-    forms.write_kinetics(published / "kinetics_val/clip.json", joints)
+    forms.write(
+        published / "kinetics_val/clip.json", forms.kinetics_document(forms.with_neck(joints))
+    )
     entry = {"clip": {"has_skeleton": True, "label": "wave", "label_index": 0}}
     forms.write(published / "kinetics_val_label.json", entry)
     assert prepare(published, tmp_path / "own.h5", "--partial", dataset="kinetics") == 0
