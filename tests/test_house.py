@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -83,10 +84,20 @@ def _running_nodes(node: ast.AST) -> list[ast.AST]:
     return children
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path: Path) -> set[str]:
     """Return every module that a file imports when it runs, at its top or inside a function."""
+    return imported_by(_running_nodes(parsed(path)))
+
+
+def imported_by(nodes: list[ast.AST]) -> set[str]:
     found = set()
-    for node in _running_nodes(ast.parse(path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module == "dualhead":
@@ -106,11 +117,17 @@ def test_a_module_imports_only_from_lower_floors(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-@pytest.mark.parametrize("package", ONLY)
-def test_heavy_packages_stay_where_they_belong(path, package):
+def test_heavy_packages_stay_where_they_belong(path):
     place = path.relative_to(SOURCE).with_suffix("").as_posix()
-    if not {place, owner(path)} & ONLY[package]:
-        assert package not in {name.split(".")[0] for name in imports(path)}
+    packages = {name.split(".")[0] for name in imports(path)}
+    assert not {it for it in ONLY if it in packages and not {place, owner(path)} & ONLY[it]}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_module_loads_the_compiler_of_torch_when_it_is_imported(path):
+    """It takes more than a second, and most commands compile nothing."""
+    top = imported_by(parsed(path).body)
+    assert not {name for name in top if name.startswith(("torch._dynamo", "torch._inductor"))}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +138,7 @@ def test_heavy_packages_stay_where_they_belong(path, package):
 def test_no_module_knows_where_results_lie(path):
     constants = {
         node.value
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert not {text for text in constants if text.startswith("results/")}
@@ -132,7 +149,7 @@ def test_no_function_is_longer_than_60_lines(path):
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     long = {
         node.name: node.end_lineno - node.lineno + 1
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, functions) and node.end_lineno - node.lineno + 1 > 60
     }
     assert not long

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
-import torch._dynamo
 import torch._functorch.config
 from torch import Tensor
 
@@ -49,7 +48,9 @@ _within: list[bool] = []  # an entry for each network that is being compiled, or
 
 
 def failure() -> type[Exception]:
-    """Return the error of a network that cannot be compiled; naming it loads the compiler, which takes a second."""
+    """Return the error of a network that cannot be compiled; to name it loads the compiler, which takes a second."""
+    import torch._dynamo.exc
+
     return torch._dynamo.exc.TorchDynamoException
 
 
@@ -86,6 +87,8 @@ def encode(network: Encoder, rows: Tensor, counts: Tensor | None) -> Features:
     Raises:
         torch._dynamo.exc.TorchDynamoException: if it cannot be compiled (`failure`).
     """
+    import torch._dynamo.config
+
     rows, counts = filled_up(rows, counts)
     _announce(network, rows)
     tracing = _known(torch._functorch.config, TRACING)
