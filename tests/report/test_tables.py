@@ -615,6 +615,7 @@ def test_a_step_is_shown_by_the_corrected_p_and_never_by_one_run(
     record |= {"row": "ms_g3d", "step_seeds": seeds, "step_p": p, "step_p_holm": holm}
     row = steps_of(record)
     assert shown == row["Shown?"]
+    assert row["Table"] == "table4"  # the template sets the number of the report's own table
     assert (row["p"], row["p (Holm)"]) == tuple(
         "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
         for value in (p, holm)

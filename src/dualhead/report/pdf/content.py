@@ -63,7 +63,10 @@ def printed_tables(tables: Tables) -> list[Settings]:
 
 
 def steps(tables: Tables) -> Settings | None:
-    """Return the ablations' steps from the reference with their tests: a row for each step of each table."""
+    """Return the ablations' steps from the reference with their tests: a row for each step of each table.
+
+    The first column holds names of tables, for which the template sets their numbers.
+    """
     found = [
         record
         for frame in tables.values()
@@ -89,7 +92,7 @@ def _step_row(record: Settings) -> list[str]:
     low, high = (number(record[key], "{:+.2f}") for key in ("step_low", "step_high"))
     needed = record["seeds_needed"]
     return [
-        str(record["table"]).removeprefix("table").replace("_", " "),
+        str(record["table"]),
         str(record["group"] + ": " if record["group"] else "") + str(record["label"]),
         number(record["step_paper"], "{:+.1f}"),
         number(record["step"], "{:+.2f}"),

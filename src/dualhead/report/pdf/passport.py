@@ -176,7 +176,8 @@ def _complete(entry: Settings) -> str:
 def _words(settings: Settings) -> str:
     """Return settings as `denoise energy, normalize rotate`."""
     known = {key: value for key, value in settings.items() if key != "recipe"}
-    return ", ".join(f"{key} {value}" for key, value in known.items()).replace("_", " ")
+    texts = {key: str(value).strip("[]") for key, value in known.items()}
+    return ", ".join(f"{key} {text}" for key, text in texts.items()).replace("_", " ")
 
 
 def _splits(store: Store) -> Settings:
