@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from unittest import mock
 
 import h5py
@@ -188,6 +189,14 @@ def test_converted_weights_are_refused(trained, tmp_path):
     write_tensors(tmp_path / "checkpoint.pt", content)
     with pytest.raises(ValueError, match="it names no benchmark"):
         run(tmp_path, tmp_path, store=trained / "store.h5")
+
+
+def test_a_checkpoint_in_another_runs_folder_is_refused(trained, tmp_path):
+    folder = tmp_path / "seed1-0123abcd"
+    folder.mkdir()
+    shutil.copy(trained / "checkpoint.pt", folder)
+    with pytest.raises(ValueError, match="expected the checkpoint of run 0123abcd, found that of"):
+        run(folder, tmp_path, store=trained / "store.h5")
 
 
 def test_too_little_memory_names_the_setting(trained, tmp_path):

@@ -77,6 +77,15 @@ def test_a_damaged_file_is_named_and_no_other_but_by_a_damaged_record(results, c
     assert told[:-1]
 
 
+def test_a_runs_folder_that_another_run_was_copied_into_is_named(results, capsys):
+    (record,) = results.rglob("metrics.json")
+    other = record.parent.with_name("seed3-0123abcd")
+    record.parent.rename(other)
+    assert main(["verify", str(results)]) == 1
+    told = capsys.readouterr().err
+    assert f"{other / 'metrics.json'}: expected the result of 0123abcd, found that of " in told
+
+
 def test_files_of_older_versions_are_counted_apart(results):
     (record,) = results.rglob("metrics.json")
     content = json.loads(record.read_text())

@@ -1,6 +1,8 @@
 """Results that nothing asks for: found, kept where that may be wrong, moved before they are deleted."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,20 @@ def test_garbage_is_moved_and_comes_back(results: Path) -> None:
         (results / path).parent.mkdir(parents=True, exist_ok=True)
         (trash / path).rename(results / path)
     assert {path for path in files(results) if not path.startswith("trash/")} == before
+
+
+def test_runs_on_another_disk_are_moved_whole(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rename(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
+
+    monkeypatch.setattr(os, "rename", rename)
+    assert gc("--remove") == 0
+    assert not (results / OLD).exists()
+    (kept,) = results.glob(f"{garbage.TRASH}/*/{OLD}/metrics.json")
+    assert json.loads(kept.read_text()) == {"train_seconds": 7200}
+    assert f"results/{OLD}" in capsys.readouterr().out
 
 
 def test_only_the_trash_is_deleted(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,18 @@ def test_the_latest_grid_is_the_one_that_it_says(folder: Path) -> None:
         grids.latest(results, folder)
 
 
+@pytest.mark.parametrize("content", ["", '{"runs": {}}', "\0"])
+def test_a_frozen_grid_that_a_power_loss_emptied_is_written_anew(
+    folder: Path, content: str
+) -> None:
+    results, grid = folder / "results", grids.plan(folder)
+    grids.freeze(grid, results)
+    frozen = grids.frozen_path(grid, results)
+    frozen.write_text(content)
+    grids.freeze(grid, results)
+    assert grids.read_grid(frozen) == grid
+
+
 def test_before_any_run_the_latest_grid_is_what_params_asks_for(folder: Path) -> None:
     assert grids.latest(folder / "results", folder) == grids.plan(folder)
 

@@ -234,6 +234,23 @@ def test_a_key_that_is_removed_from_the_roots_file_is_the_papers(root, tmp_path)
             "datasets.synthetic.reuse: expected a dataset with the same `prepare` settings",
         ),
         (
+            "datasets: {synthetic: {kind: synthetic, raw: [x], synthesize: {classes: 3}}}",
+            "datasets.synthetic.raw: expected [] beside `synthesize`, found ['x']",
+        ),
+        (
+            "variants: {slow: {model: dualhead, ms_g3d: {gcn_scales: 2}}}",
+            "variants.slow.ms_g3d: expected settings of its own model, dualhead",
+        ),
+        (
+            f"tables: {{curves: {ABLATION % 'ms_g3d'}}}",
+            "tables.curves: expected another name, found that of results/tables/curves.csv",
+        ),
+        (
+            "tables: {t: {kind: comparison, benchmarks: [synthetic_xsub], streams: [joint], variant: dualhead, "
+            "variants: [ms_g3d]}}",
+            "tables.t.variant: expected either `variant` or `variants`, found 'dualhead'",
+        ),
+        (
             "train: {learning_rate: 0.2}\ntrain: {epochs: 3}",
             "'train' stands twice, first in line 2",
         ),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dualhead.data.store import Store
 from dualhead.files import digest_of, write_record
 from dualhead.models.attention import attention_maps, gates
-from dualhead.models.checkpoint import load, load_checkpoint
+from dualhead.models.checkpoint import REMEDY, load, load_checkpoint
 from dualhead.models.dualhead import DualHead
 from dualhead.progress import progress
 from dualhead.runs.batches import Split, frame_numbers, load_split, make_batch, ordered_batches
@@ -30,6 +30,7 @@ from dualhead.runs.scores import (
     Heads,
     Scored,
     Selection,
+    address_of,
     fuse_heads,
     measure,
     write_classes,
@@ -101,11 +102,18 @@ def evaluate(
 
 
 def _own_checkpoint(path: Path) -> Settings:
-    """Return the content of a run's checkpoint; refuse converted weights."""
+    """Return the content of a run's checkpoint; refuse converted weights, and another run's than its folder names."""
     content = load_checkpoint(path)
     if "split" not in content["config"]:
         raise ValueError(
             f"{path}: it names no benchmark, as converted weights do; use `dualhead predict`"
+        )
+    found = RunConfig.of(content["config"]).address
+    expected = address_of(path).get("address", found)
+    if found != expected:
+        raise ValueError(
+            f"{path}: expected the checkpoint of run {expected}, found that of {found}; it was copied or swapped; "
+            f"{REMEDY}"
         )
     return content
 

@@ -88,7 +88,7 @@ def _is_told(path: Path) -> bool:
             )
         return stated is not None
     if path.name == "metrics.json":
-        return "files" in read_record(path, scores.REMEDY)
+        return _is_record_told(path)
     is_sealed = path.name in SEALED and check_seal(path, SEALED[path.name])
     record = path.with_name("metrics.json")
     if path.name == "state.pt" or not record.is_file():
@@ -96,3 +96,15 @@ def _is_told(path: Path) -> bool:
     files = read_record(record, scores.REMEDY).get("files", {})
     check_beside(path, {"files": files}, {**SEALED, **RECORDED}[path.name])
     return is_sealed or path.name in files
+
+
+def _is_record_told(path: Path) -> bool:
+    """Return whether a metrics.json holds digests; refuse one of another run or ensemble than its folder names."""
+    record = read_record(path, scores.REMEDY)
+    stated, expected = record.get("address"), scores.address_of(path).get("address")
+    if stated and expected not in (None, stated):
+        raise ValueError(
+            f"{path}: expected the result of {expected}, found that of {stated}; it was copied or swapped; "
+            f"{scores.REMEDY}"
+        )
+    return "files" in record

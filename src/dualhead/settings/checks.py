@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dualhead.settings.defaults import FITTED, MERGED, SCHEMA
+from dualhead.settings.defaults import FITTED, MERGED, MODELS, SCHEMA
 from dualhead.settings.grid import resolved_settings, stream_names, table_cells
 from dualhead.settings.params import (
     MODALITY_NAMES,
@@ -30,6 +30,8 @@ CHANNELS: Final = {
     "ms_g3d": (("channels", slice(0, 3), "dilations"),),
 }
 """Channels that the branches of an MS-TCN share: one for each dilation, and two more."""
+TAKEN: Final = "curves"
+"""The name below results/tables that the curves of all runs have (curves.csv)."""
 
 
 def load(path: Path) -> Settings:
@@ -111,8 +113,10 @@ def check(params: Located) -> None:
             streams = layer.get("ensemble", {}).get("streams", {})
             _check_streams(streams, top / section / name / "ensemble" / "streams")
     _check_stores(params.content, top / "datasets")
+    _check_variants(params.content["variants"], top / "variants")
     _check_references(params.content, top)
     for name, table in params.content["tables"].items():
+        _check_table(name, table, top / "tables" / name)
         for cell in table_cells(table):
             _check_cell(params.content, top, name, cell)
 
@@ -151,6 +155,8 @@ def _check_stores(params: Settings, place: Place) -> None:
         if not dataset["raw"] and "synthesize" not in dataset:
             expected = "a file or folder of recordings, or `synthesize`"
             raise (place / name / "raw").refusal(expected, dataset["raw"])
+        if dataset["raw"] and "synthesize" in dataset:
+            raise (place / name / "raw").refusal("[] beside `synthesize`", dataset["raw"])
         chain = [name]
         while reuse := datasets[chain[-1]].get("reuse"):
             where = place / chain[-1] / "reuse"
@@ -159,6 +165,27 @@ def _check_stores(params: Settings, place: Place) -> None:
                 raise ValueError(f"{where}: goes round in a circle: {' -> '.join([*chain, reuse])}")
             chain.append(reuse)
         _check_same_preparation(params, chain[:2], place)
+
+
+def _check_variants(variants: Settings, place: Place) -> None:
+    """Refuse settings of a network that is not the variant's: they would change nothing."""
+    for name, variant in variants.items():
+        for model in MODELS.keys() & variant.keys() - {variant["model"]}:
+            raise ValueError(
+                f"{place / name / model}: expected settings of its own model, {variant['model']}, found some of "
+                f"{model}, which would change nothing"
+            )
+
+
+def _check_table(name: str, table: Settings, place: Place) -> None:
+    """Refuse a table whose file another product has, and one that names its networks twice over."""
+    if name == TAKEN:
+        raise ValueError(
+            f"{place}: expected another name, found that of results/tables/{TAKEN}.csv, which holds the curves of all "
+            "runs"
+        )
+    if "variant" in table and "variants" in table:
+        raise (place / "variant").refusal("either `variant` or `variants`", table["variant"])
 
 
 def _check_same_preparation(params: Settings, names: Sequence[str], place: Place) -> None:

@@ -44,15 +44,15 @@ def collect(folder: Path, results: Path, *, remove: bool) -> None:
     for path in begun:
         print(f"kept     {_described(path)}: begun, not finished; delete it yourself if it may go")
     paths = [path for path in found if path not in begun]
-    for path in paths:
-        print(f"{'moved   ' if remove else 'unwanted'} {_described(path)}")
     total = (
         f"{sum(map(size_of, paths)) / 1e6:.1f} MB, {sum(map(hours, paths)):.2f} hours of training"
     )
     trash = results / TRASH / time.strftime("%Y-%m-%d-%H%M%S")
-    if remove:
-        for path in paths:
+    for path in paths:
+        line = f"{'moved   ' if remove else 'unwanted'} {_described(path)}"
+        if remove:
             _move(path, results, trash)
+        print(line)
     advice = "; --remove moves them to the trash" if paths and not remove else ""
     advice = (
         f"; they lie in {trash}, and go for good with --empty-trash" if paths and remove else advice
@@ -120,10 +120,13 @@ def _described(path: Path) -> str:
 
 
 def _move(path: Path, results: Path, trash: Path) -> None:
-    """Move a run's folder, or a file, to the same place below the trash; folders that are then empty go."""
+    """Move a run's folder, or a file, to the same place below the trash; folders that are then empty go.
+
+    Runs may lie on another disk, behind a link: they are copied whole before they are removed there.
+    """
     target = trash / path.relative_to(results)
     target.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(target)
+    shutil.move(path, target)
     for parent in path.parents:
         if parent == results or any(parent.iterdir()):
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,16 @@ def frozen_path(grid: Settings, results: Path) -> Path:
 def freeze(grid: Settings, results: Path) -> None:
     """Write a grid for the jobs of the run that begins, and as the latest for people who look."""
     path = frozen_path(grid, results)
-    if not path.is_file():
+    if not _is_frozen(path):
         write_json(path, grid)
     write_json(results / LATEST, {**grid, "address": address(grid)})
+
+
+def _is_frozen(path: Path) -> bool:
+    """Return whether a frozen grid is there and whole; a power loss may leave an empty one."""
+    with suppress(ValueError):
+        return bool(read_grid(path))
+    return False
 
 
 def latest(results: Path, folder: Path) -> Settings:
