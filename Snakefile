@@ -70,6 +70,7 @@ onstart:
     workflow.scheduler.job_rate_limiter = None
     if not workflow.touch:
         stop_if_raw_data_is_missing()
+        stop_where_nothing_may_be_written()
         or_exit(workspace.start, RUN)
 
 

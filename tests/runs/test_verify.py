@@ -1,6 +1,8 @@
 """`dualhead verify RESULTS`: whole results pass, and each damaged file is named."""
 
+import errno
 import json
+import os
 import shutil
 
 import pytest
@@ -84,6 +86,15 @@ def test_a_runs_folder_that_another_run_was_copied_into_is_named(results, capsys
     assert main(["verify", str(results)]) == 1
     told = capsys.readouterr().err
     assert f"{other / 'metrics.json'}: expected the result of 0123abcd, found that of " in told
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(results, monkeypatch, capsys):
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert main(["verify", str(results)]) == 1
+    assert "runs: Permission denied" in capsys.readouterr().err
 
 
 def test_files_of_older_versions_are_counted_apart(results):

@@ -91,6 +91,18 @@ def test_a_user_who_may_only_read_is_told_what_reads(tmp_path, monkeypatch) -> N
         workspace._refuse_reader()
 
 
+def test_a_product_goes_below_a_folder_that_may_be_written(tmp_path, monkeypatch) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "logs").write_text("")
+    product = str(tmp_path / "tables/new/a.csv")
+    workspace.refuse_unwritable([product])
+    with pytest.raises(ValueError, match=r"logs: expected a folder, found a file; move it away"):
+        workspace.refuse_unwritable([product, str(tmp_path / "logs/table/a.log")])
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "tables")
+    with pytest.raises(ValueError, match=r"tables: expected a folder that this user may write to"):
+        workspace.refuse_unwritable([product])
+
+
 def test_raw_data_that_is_not_all_there_has_no_signature(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     assert workspace.signature([tmp_path / "a"])

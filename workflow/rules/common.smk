@@ -119,6 +119,12 @@ def stop_if_raw_data_is_missing():
         sys.exit(text)
 
 
+def stop_where_nothing_may_be_written():
+    """Stop before the first job if the folder of a product or log cannot be written."""
+    jobs = workflow.dag.needrun_jobs()
+    or_exit(workspace.refuse_unwritable, [file for job in jobs for file in [*job.output, *job.log]])
+
+
 def store_unless(*products):
     """Return a rule's input function: the store a run reads.
 
@@ -169,7 +175,7 @@ def made_from(kind, name, inputs):
     Those of a product that stays are ancient, for their times count for nothing.
     """
     products, record = products_of(kind, name)
-    wanted = made.ingredients(kind, name, GRID, Path("results"), READ_FILES[kind])
+    wanted = or_exit(made.ingredients, kind, name, GRID, Path("results"), READ_FILES[kind])
     is_current = made.is_current(Path(record), wanted, map(Path, products))
     if not is_current:
         make_again(record)

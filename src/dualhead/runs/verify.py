@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,8 +46,11 @@ def verify_results(results: Path, say: Callable[[str], None]) -> str:
     for path in _files(results):
         try:
             told.append(_is_told(path))
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             say(str(error))
+            damaged += 1
+        except OSError as error:
+            say(f"{path}: cannot be read: {error.strerror or error}")
             damaged += 1
     count = len(told) + damaged
     if not count:
@@ -65,7 +69,18 @@ def _files(results: Path) -> Iterator[Path]:
     yield from sorted(results.glob(f"store/*{DROPPED}"))
     yield from sorted([*results.glob(GRID), *results.glob(f"{GRIDS}/*.json")])
     for kind in ("runs", "ensembles"):
-        yield from sorted(path for path in (results / kind).rglob("*") if path.name in names)
+        yield from sorted(path for path in _below(results / kind) if path.name in names)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder; one that cannot be looked into is not passed over."""
+    for place, _, names in os.walk(folder, onerror=_unless_absent):
+        yield from (Path(place, name) for name in names)
+
+
+def _unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _is_told(path: Path) -> bool:

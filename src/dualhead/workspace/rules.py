@@ -17,7 +17,7 @@ from dualhead.settings.params import Settings
 from dualhead.workspace import grids, recovery
 from dualhead.workspace.gpu import visible_gpus
 
-RESULTS = Path("results")
+RESULTS, REPORTS = Path("results"), Path("reports")
 SNAKEMAKE = Path(".snakemake")
 FROZEN = "frozen_grid"
 """The one setting that the jobs of a run get: where its grid lies."""
@@ -48,6 +48,8 @@ def begin(workflow: Any) -> Run:
     """
     write_any_character()
     _refuse_reader()
+    for folder in (RESULTS, REPORTS):
+        _refuse_file(folder)
     grid = _planned(workflow) if workflow.is_main_process else _frozen(workflow)
     hardware = grid["hardware"]
     gpus = 0 if hardware["device"] == "cpu" else len(visible_gpus(os.environ))
@@ -67,6 +69,29 @@ def _refuse_reader() -> None:
             raise ValueError(
                 f"{there.absolute()}: this user may not write here, where Snakemake keeps notes also while it plans; "
                 "`dualhead status` and `dualhead explain` only read, or plan in a copy of the workspace"
+            )
+
+
+def _refuse_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(
+            f"{folder}: expected a folder, found a file; move it away, for results are written below it"
+        )
+
+
+def refuse_unwritable(products: Iterable[str]) -> None:
+    """Refuse what is to be made in a folder where this user may not write: Snakemake would end in a traceback.
+
+    Raises:
+        ValueError: naming the first such folder, or the file in its place.
+    """
+    for folder in sorted({Path(product).parent for product in products}):
+        there = next(it for it in (folder, *folder.parents) if it.exists())
+        _refuse_file(there)
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(
+                f"{there}: expected a folder that this user may write to, found one that may only be read; let its "
+                "owner allow it (chmod), or work in a copy of the workspace"
             )
 
 
@@ -94,7 +119,7 @@ def _frozen(workflow: Any) -> Settings:
 def start(run: Run) -> None:
     """Freeze the grid and clear up after others, once Snakemake has locked the workspace."""
     grids.freeze(run.grid, RESULTS)
-    date_now([RESULTS, Path("reports")])
+    date_now([RESULTS, REPORTS])
     (RESULTS / "ensembles").mkdir(
         exist_ok=True
     )  # an out of DVC's, also where no table asks for one
