@@ -168,6 +168,33 @@ def test_a_repository_with_braces_in_its_path_serves_another_folder(
     assert f"--published {os.path.relpath(edited, finished.folder)} --name" in calls
 
 
+def test_a_group_that_slurm_does_not_take_fails_and_is_not_waited_for(finished: Workspace) -> None:
+    for name, text in (
+        ("sacctmgr", "echo others"),
+        ("squeue", ""),
+        ("sinfo", ""),
+        ("sbatch", "exit 1"),
+    ):
+        program = finished.bin / name
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    done = finished.run(
+        *(
+            "snakemake",
+            "--profile",
+            "profiles/slurm",
+            "--forcerun",
+            "summary",
+            "--until",
+            "summary",
+        ),
+        *("--retries", "0", "--default-resources", "slurm_account=nobodys", "slurm_partition=cpu"),
+        timeout=90,
+    )
+    assert done.returncode == 1
+    assert "The given account nobodys appears to be invalid" in done.stderr
+
+
 PYTHON = """#!/bin/sh
 case "$*" in
   -V) echo "Python {version}";;

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from snakemake.io import _IOFile
-from snakemake.jobs import Job
+from snakemake.jobs import GroupJob, Job
 
 from dualhead.settings import formats
 from dualhead.report import captions, figures, made
@@ -67,6 +67,17 @@ def times_to_restart(job):
 
 
 Job.restart_times = property(times_to_restart)
+
+
+def any_rule(group):
+    """Return a rule of a group, which the SLURM plugin (2.8.0) names where it cannot submit a job.
+
+    Without one it ends in an error that nobody sees, and the group is waited for for ever.
+    """
+    return min((job.rule for job in group.jobs), key=str)
+
+
+GroupJob.rule = property(any_rule)
 
 
 def raw_of(store):
