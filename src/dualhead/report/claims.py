@@ -57,13 +57,13 @@ def claims_of(tables: Mapping[str, pd.DataFrame], published: Settings) -> list[T
 
 
 def totals(claims: Sequence[Tested]) -> str:
-    """Return `2 hold, 1 is undecided` and the like: how often each verdict was given."""
+    """Return `2 hold, 1 undecided` and the like: how often each verdict was given."""
+    count = Counter(claim.verdict.partition(" (")[0] for claim in claims)
     words = {
-        HOLDS: "hold",
+        HOLDS: "holds" if count[HOLDS] == 1 else "hold",
         UNDECIDED: "undecided",
         ONE_RUN: "with one run each, which shows nothing",
     }
-    count = Counter(claim.verdict.partition(" (")[0] for claim in claims)
     return ", ".join(f"{number} {words.get(verdict, verdict)}" for verdict, number in count.items())
 
 
