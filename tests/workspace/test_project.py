@@ -36,7 +36,16 @@ def test_a_new_workspace_asks_for_what_its_example_asks(
     assert json.loads(schema.read_text())["properties"]["train"]
 
 
-def test_init_leaves_what_is_there_alone(tmp_path: Path) -> None:
+def test_init_leaves_what_is_there_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/dvc.yaml").touch()
+    assert door.main(["init", str(tmp_path / "mine")]) == 0
+    assert "compare dvc.yaml with those of an empty folder" in capsys.readouterr().out
+    (tmp_path / "lost").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="found a link that leads nowhere; choose another name"):
+        project.init(tmp_path / "lost", "demo")
     (tmp_path / ".gitignore").write_text("mine\n")
     assert tmp_path / ".gitignore" not in project.init(tmp_path, "demo")
     assert (tmp_path / ".gitignore").read_text() == "mine\n"
@@ -88,13 +97,42 @@ def test_dvcs_stages_ask_for_nothing_that_a_workspace_has_not(root: Path) -> Non
 def test_options_are_snakemakes_own(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], words: list[str]
 ) -> None:
-    (tmp_path / "params.yaml").touch()
+    for name in ("params.yaml", "b.yaml"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
     called: list[list[str]] = []
-    monkeypatch.setattr(project, "become", called.append)
-    assert door.main(["run", "--directory", str(tmp_path), *given]) == 0
+    monkeypatch.setattr(project, "become", lambda command, environment: called.append(command))
+    assert door.main(["run", "-d", str(tmp_path), *given]) == 0
     start = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(root / "Snakefile")]
     assert called == [[*start, "--directory", str(tmp_path), *words]]
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (["--configfile", "none.yaml"], "none.yaml"),
+        (["-n", "--configfile=none.yaml"], "none.yaml"),
+        (["--configfiles", "params.yaml", "tables", "-n"], "tables"),
+    ],
+)
+def test_settings_that_are_not_there_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], name: str
+) -> None:
+    (tmp_path / "params.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=f"^{name}: expected a file of settings after --configfile"
+    ):
+        project.snakemake_command(tmp_path, given, {})
+
+
+def test_the_cache_goes_into_the_workspace_where_the_home_cannot_be_written(tmp_path: Path) -> None:
+    usable = {"HOME": str(tmp_path), "A": "b"}
+    assert project.with_cache(tmp_path, usable) == usable
+    own = {"XDG_CACHE_HOME": str(tmp_path / ".snakemake/cache")}
+    for lost in ({"HOME": "/proc/none"}, {"XDG_CACHE_HOME": "/proc/none", "HOME": str(tmp_path)}):
+        assert project.with_cache(tmp_path, lost) == {**lost, **own}
 
 
 def test_a_profile_from_the_environment_says_the_cores(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,10 +50,11 @@ def add_paths(command: argparse.ArgumentParser, name: str, text: str) -> None:
     command.add_argument(f"--{name}", type=Path, required=True, help=text, **more)
 
 
-def add_directory(command: argparse.ArgumentParser) -> None:
-    """Add the option `--directory`, the workspace."""
+def add_directory(command: argparse.ArgumentParser, *, names: Sequence[str] = ()) -> None:
+    """Add the option `--directory`, the workspace, which may have other names as well."""
     text = "the workspace (default: this folder)"
-    command.add_argument("--directory", type=Path, default=Path(), metavar="FOLDER", help=text)
+    names = ("--directory", *names)
+    command.add_argument(*names, type=Path, default=Path(), metavar="FOLDER", help=text)
 
 
 def add_results(command: argparse.ArgumentParser) -> None:

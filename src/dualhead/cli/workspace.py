@@ -29,16 +29,26 @@ def _init_options(command: argparse.ArgumentParser) -> None:
 
 
 def _init(options: argparse.Namespace) -> None:
+    left = project.left_alone(options.folder)
     written = project.init(options.folder, options.example)
     print(f"{options.folder}: a workspace ({options.example}), {len(written)} files. Next:")
+    if left:
+        print(
+            f"  compare {', '.join(left)} with those of an empty folder: they were here, and stay as they are"
+        )
     folder = shlex.quote(str(options.folder))
     print(f"  edit {folder}/params.yaml   what to make of what")
     print(f"  dualhead doctor --directory {folder}   what is here, and what is missing")
     print(f"  dualhead run --directory {folder}   make it: {folder}/reports/report.pdf")
 
 
+def _run_options(command: argparse.ArgumentParser) -> None:
+    add_directory(command, names=["-d"])  # both are Snakemake's own
+
+
 def _run(options: argparse.Namespace) -> None:
-    project.become(project.snakemake_command(options.directory, options.rest, os.environ))
+    command = project.snakemake_command(options.directory, options.rest, os.environ)
+    project.become(command, project.with_cache(options.directory, os.environ))
 
 
 def _doctor_options(command: argparse.ArgumentParser) -> None:
@@ -130,7 +140,7 @@ COMMANDS: dict[str, Command] = {
         "  dualhead run --config 'seeds=[1,2,3]'         settings on top of params.yaml\n"
         "  dualhead run --profile profiles/slurm         on a cluster\n"
         "  dualhead run --report reports/report.html     all in one page to click through",
-        add_directory,
+        _run_options,
         passes_on=True,
     ),
     "status": Command(

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,6 +44,7 @@ TEMPLATES = (
     "docs/deviations.md",
 )
 """Files that the report is set from, beside the results."""
+CONFIGFILES = ("--configfile", "--configfiles")
 CORES = ("--cores", "-c", "--jobs", "-j", "--profile", "--executor", "-e")
 """Options of Snakemake that say on what it runs."""
 
@@ -82,10 +84,49 @@ def snakemake_command(
         raise ValueError(
             f"{folder}: expected a workspace, found no params.yaml; `dualhead init {folder}` makes one"
         )
+    _refuse_missing_files(given)
     says_where = any(word.split("=")[0] in CORES or word[:2] in ("-j", "-c") for word in given)
     cores = [] if says_where or environment.get("SNAKEMAKE_PROFILE") else ["--cores", "all"]
     start = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(home() / "Snakefile")]
     return [*start, "--directory", str(folder), *cores, *given]
+
+
+def _refuse_missing_files(given: Sequence[str]) -> None:
+    """Refuse a --configfile that is not there; Snakemake takes all words up to the next option for such files."""
+    names: list[str] = []
+    is_file = False
+    for word in given:
+        option, _, first = word.partition("=")
+        is_file = option in CONFIGFILES if word.startswith("-") else is_file
+        names += [first if word.startswith("-") else word] if is_file else []
+    for name in filter(None, names):
+        if not Path(name).is_file():
+            raise ValueError(
+                f"{name}: expected a file of settings after --configfile, found none; a target goes before the options"
+            )
+
+
+def with_cache(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables by which Snakemake keeps its cache in the workspace where the home cannot be written.
+
+    Args:
+        folder: the workspace.
+        environment: variables; XDG_CACHE_HOME and HOME say where the cache would be.
+    """
+    home_cache = Path(environment.get("HOME") or Path.home(), ".cache")
+    cache = Path(environment.get("XDG_CACHE_HOME") or home_cache) / "snakemake"
+    with suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK | os.X_OK):
+            return dict(environment)
+    return {**environment, "XDG_CACHE_HOME": str((folder / ".snakemake/cache").absolute())}
+
+
+def left_alone(folder: Path) -> list[str]:
+    """Return the files of a workspace that a folder has already, which `init` leaves as they are."""
+    return sorted(
+        it for it in (*SAME, *ALWAYS, "dvc.yaml", ".dvc/config") if (folder / it).exists()
+    )
 
 
 def init(folder: Path, example: str) -> list[Path]:
@@ -104,8 +145,9 @@ def init(folder: Path, example: str) -> list[Path]:
             f"{folder}: expected a new folder, found a workspace (params.yaml); choose another, or run it: "
             f"dualhead run --directory {folder}"
         )
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: expected a new folder, found a file; choose another name")
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        found = "a file" if folder.exists() else "a link that leads nowhere"
+        raise ValueError(f"{folder}: expected a new folder, found {found}; choose another name")
     (folder / "data/raw").mkdir(parents=True, exist_ok=True)
     texts = {
         ".dvc/config": _dvc_config(folder),
@@ -146,7 +188,7 @@ def dvc_stages(text: str) -> str:
     return "\n".join(lines).replace("cmd: snakemake ", "cmd: dualhead run ")
 
 
-def become(command: Sequence[str]) -> None:
+def become(command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Go on as another program, in this process."""
     sys.stdout.flush()
-    os.execv(command[0], list(command))
+    os.execve(command[0], list(command), dict(environment))
