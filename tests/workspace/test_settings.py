@@ -238,6 +238,10 @@ def test_a_key_that_is_removed_from_the_roots_file_is_the_papers(root, tmp_path)
             "datasets.synthetic.raw: expected [] beside `synthesize`, found ['x']",
         ),
         (
+            "input: {num_frames: 16, random_crop: 20}",
+            "input.random_crop: expected at most 16, the frames of input.num_frames, found 20",
+        ),
+        (
             "variants: {slow: {model: dualhead, ms_g3d: {gcn_scales: 2}}}",
             "variants.slow.ms_g3d: expected settings of its own model, dualhead",
         ),

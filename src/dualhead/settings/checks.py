@@ -220,7 +220,7 @@ def _check_references(params: Settings, top: Place) -> None:
 
 
 def _check_cell(params: Settings, top: Place, table: str, cell: tuple[str, str, str]) -> None:
-    """Refuse weights to fit where no subject is held out, and channels that branches cannot share."""
+    """Refuse weights that nobody held out can fit, a crop longer than a sample, channels that branches cannot share."""
     benchmark, variant, stream = cell
     _reference(top / "tables" / table, variant, params["variants"])  # where no table names it
     settings = resolved_settings(params, benchmark, variant)
@@ -230,19 +230,26 @@ def _check_cell(params: Settings, top: Place, table: str, cell: tuple[str, str, 
             f"{top / 'tables' / table}: {stream} fits its weights on held-out subjects, but {variant} on "
             f"{benchmark} holds none out; take a variant whose train.validation is above 0"
         )
+    layers = (("variants", variant), ("benchmarks", benchmark), ("protocols", params["protocol"]))
+    frames, crop = settings["input"]["num_frames"], settings["input"]["random_crop"]
+    if crop > frames:
+        place = _place(top, layers, ("input", "random_crop"))
+        raise place.refusal(f"at most {frames}, the frames of input.num_frames", crop)
     model = params["variants"][variant]["model"]
     for key, part, dilations in CHANNELS[model]:
         branches = len(settings[model][dilations]) + 2
         if any(channels % branches for channels in settings[model][key][part]):
-            layers = (
-                ("variants", variant),
-                ("benchmarks", benchmark),
-                ("protocols", params["protocol"]),
-            )
-            places = [top / a / b / model / key for a, b in layers] + [top / model / key]
-            place = next((one for one in places if one.keys in top.source.places), places[-1])
             wanted = f"multiples of {branches} (one for each of {dilations}, and two)"
-            raise place.refusal(wanted, settings[model][key][part])
+            raise _place(top, layers, (model, key)).refusal(wanted, settings[model][key][part])
+
+
+def _place(top: Place, layers: Iterable[tuple[str, str]], keys: tuple[str, str]) -> Place:
+    """Return where the strongest layer that says a setting says it."""
+    places = [
+        *(top / section / name / keys[0] / keys[1] for section, name in layers),
+        top / keys[0] / keys[1],
+    ]
+    return next((one for one in places if one.keys in top.source.places), places[-1])
 
 
 def _reference(place: Place, name: str, known: Iterable[str]) -> None:
