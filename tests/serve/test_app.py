@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fastapi import HTTPException
 from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect
 
 from dualhead.cli import main as cli
 from dualhead.runs.answers import Output
@@ -95,16 +96,55 @@ def test_what_is_no_recording_is_refused_in_one_line(client, folder):
     assert refusal(ask(client, b"{}", "walk.json"), 400).startswith("walk.json: ")
     assert "walk.npy" in refusal(ask(client, content[:200]), 400)
     assert "--unit" in refusal(client.post("/predict?name=a.npy", content=content), 400)
-    for name in ("../walk.npy", "walk.exe", ".npy", "a/b.npy", "x" * 300 + ".npy", "checkpoint.pt"):
+    for name in (
+        "../walk.npy",
+        "walk.exe",
+        ".npy",
+        "a/b.npy",
+        "x" * 300 + ".npy",
+        "é" * 99 + ".npy",
+        "checkpoint.pt",
+    ):
         assert "expected a file's name" in refusal(ask(client, content, name), 400)
 
 
 @pytest.mark.parametrize(
     "said",
-    [{"unit": "miles"}, {"layout": "/etc/passwd"}, {"fps": "-1"}, {"window": "0"}, {"format": "x"}],
+    [
+        *({"unit": "miles"}, {"layout": "/etc/passwd"}, {"fps": "-1"}, {"window": "0"}),
+        *(
+            {"format": "x"},
+            {"windows": "8"},
+            {"stride": "2"},
+            {"width": "640"},
+            {"fps": ["1", "2"]},
+        ),
+    ],
 )
 def test_a_wrong_parameter_is_refused_by_its_name(client, said):
     assert refusal(ask(client, b"x", **said), 422).startswith(f"{next(iter(said))}: ")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"files": {"file": ("walk.npy", b"x")}},
+        {"content": b"x", "headers": {"content-encoding": "gzip"}},
+    ],
+)
+def test_a_form_or_a_compressed_body_is_refused_by_what_it_is(client, how):
+    response = client.post("/predict", params={"name": "walk.npy"}, **how)
+    assert refusal(response, 415).startswith("expected the file as it is")
+
+
+def test_a_sender_who_leaves_is_one_line():
+    class Gone:
+        async def stream(self):
+            yield b"begun"
+            raise ClientDisconnect
+
+    with pytest.raises(HTTPException, match=r"400: .* its sender left"):
+        asyncio.run(_body(Gone(), LIMITS))
 
 
 def test_size_is_bounded_before_and_after_unpacking(client, tmp_path):

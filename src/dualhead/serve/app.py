@@ -21,12 +21,14 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 
 import dualhead
 from dualhead.data.datasets.skeletons import ENDINGS
 from dualhead.layout import LAYOUTS
 from dualhead.serve.worker import Computing, Ended, Late, Limits, Refused, Worker
 from dualhead.settings.defaults import FORMATS, UNITS
+from dualhead.settings.schema import closest
 
 HOST = "127.0.0.1"
 """Nobody but programs on this machine may ask."""
@@ -35,6 +37,9 @@ NAMES = (HOST, "localhost", "testserver")
 CONCURRENT = 16
 """Questions that may wait; more are turned away."""
 NAME = re.compile(r"[^/\\\x00-\x1f]{1,200}")
+PARAMETERS = ("name", "format", "layout", "unit", "fps", "width", "height", "window", "stride")
+TOGETHER = {"width": "height", "height": "width", "stride": "window"}
+"""Parameters that mean nothing without another one."""
 ACCEPTED = (*ENDINGS, ".zip")
 POLICY = "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 
@@ -96,6 +101,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     },
     408: {"model": Refusal, "description": "It did not come whole in time."},
     413: {"model": Refusal, "description": "It is larger than it may be."},
+    415: {"model": Refusal, "description": "It is sent as a form, or compressed on the way."},
     422: {"model": Refusal, "description": "A parameter is wrong."},
     500: {"model": Refusal, "description": "The process that answers ended; another begins."},
     503: {"model": Refusal, "description": "There was no answer in time."},
@@ -199,6 +205,7 @@ def _predict_route(worker: Worker, limits: Limits) -> Callable[..., Any]:
             "picture": (width, height) if width and height else None,
         }
         _check_name(name)
+        _check_request(request)
         content = await _body(request, limits)
         known = {key: value for key, value in said.items() if value is not None}
         try:
@@ -215,10 +222,33 @@ def _predict_route(worker: Worker, limits: Limits) -> Callable[..., Any]:
 
 def _check_name(name: str) -> None:
     ending = PurePath(name).suffix.lower()
-    if not NAME.fullmatch(name) or name.startswith(".") or ending not in ACCEPTED:
+    if (
+        not NAME.fullmatch(name)
+        or len(name.encode()) > 200
+        or name.startswith(".")
+        or ending not in ACCEPTED
+    ):
         raise HTTPException(
             400,
             f"name: expected a file's name that ends in {', '.join(ACCEPTED)}; found {name[:60]!r}",
+        )
+
+
+def _check_request(request: Request) -> None:
+    """Refuse parameters that would change nothing, and a body that is not the file as it is."""
+    given = [key for key, _ in request.query_params.multi_items()]
+    for key in given:
+        if key not in PARAMETERS:
+            raise HTTPException(422, f"{key}: no such parameter{closest(key, PARAMETERS)}")
+        if given.count(key) > 1:
+            raise HTTPException(422, f"{key}: expected it once, found it {given.count(key)} times")
+        if TOGETHER.get(key, key) not in given:
+            raise HTTPException(422, f"{key}: expected {TOGETHER[key]} beside it, found none")
+    kind, coding = (request.headers.get(it, "") for it in ("content-type", "content-encoding"))
+    if kind.startswith("multipart/") or coding not in ("", "identity"):
+        found = f"one in the coding {coding}" if coding else "a form"
+        raise HTTPException(
+            415, f"expected the file as it is (curl --data-binary @FILE), found {found}"
         )
 
 
@@ -235,6 +265,10 @@ async def _body(request: Request, limits: Limits) -> bytes:
                         f"expected a recording of at most {limits.megabytes:g} MB, found more; serve "
                         "with more --megabytes",
                     )
+    except ClientDisconnect:
+        raise HTTPException(
+            400, "expected the whole recording, found that its sender left"
+        ) from None
     except TimeoutError:
         raise HTTPException(
             408, f"expected the whole recording within {limits.seconds:g} seconds; send it again"
