@@ -65,19 +65,28 @@ def closure(extra: str) -> set[str]:
 
 
 def licence(package: str) -> str:
-    """Return what a package's metadata says of its licence, in one line."""
+    """Return what a package's metadata says of its licence, in one line; else how the file of its licence begins."""
     try:
         fields = metadata.metadata(package)
     except metadata.PackageNotFoundError:
         return "not installed where this page was made"
-    said = fields.get("License-Expression") or fields.get("License") or ""
+    said = (fields.get("License-Expression") or fields.get("License") or "").strip()
     kinds = [
         it.rsplit(" :: ", 1)[-1] for it in fields.get_all("Classifier", []) if "License ::" in it
     ]
-    line = said.strip().splitlines()[0] if said.strip() else ""
-    short = line if 0 < len(line) <= LONGEST else ", ".join(kinds) or line
-    short = textwrap.shorten(short, LONGEST, placeholder=" and others")
+    is_name = said and "\n" not in said and len(said) <= LONGEST
+    text = said if is_name else ", ".join(kinds) or said or licence_file(package)
+    short = textwrap.shorten(text, LONGEST, placeholder=" and others")
     return (short or "not stated in its metadata").replace("|", "/")
+
+
+def licence_file(package: str) -> str:
+    """Return the first line of the file of a package's licence; nothing where it brings none."""
+    for file in metadata.files(package) or []:
+        if ".dist-info" in str(file) and file.name.upper().startswith(("LICENSE", "LICENCE")):
+            lines = file.read_text(encoding="utf-8").strip().splitlines()
+            return lines[0].strip() if lines else ""
+    return ""
 
 
 def page() -> str:
