@@ -86,6 +86,17 @@ def test_a_mistyped_command_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> N
     assert "no command 'statsu'; did you mean 'status'?" in capsys.readouterr().err
 
 
+def test_no_command_at_all_gets_the_help_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="2"):
+        door.main([])
+    lines = capsys.readouterr().err.splitlines()
+    assert all(any(line.strip().startswith(name) for line in lines) for name in door.COMMANDS)
+    assert max(map(len, lines)) <= 80
+
+
 def test_a_table_needs_no_option(inside: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Synthetic X-sub" in printed(capsys, "table")
     name = next(iter(inside.grid["tables"]))

@@ -144,10 +144,9 @@ def test_run_in_a_folder_that_is_no_workspace_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert door.main(["run", "--directory", str(tmp_path)]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert (
-        line
-        == f"dualhead run: {tmp_path}: expected a workspace, found no params.yaml; `dualhead init {tmp_path}` makes one"
+    assert capsys.readouterr().err == (
+        f"dualhead run: {tmp_path}: expected a workspace, found no params.yaml; `dualhead init {tmp_path}` "
+        "makes one, --directory FOLDER names another\n"
     )
 
 

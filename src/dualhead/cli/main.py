@@ -36,18 +36,21 @@ From raw skeleton recordings to the tables of DualHead-Net.
 
 From nothing to a report:
   dualhead init FOLDER --example demo; dualhead run --directory FOLDER
-The workflow calls the other commands; each can also be typed by hand. The main road:
+The workflow calls the other commands; each can also be typed by hand.
+The main road:
   prepare -> train -> evaluate -> ensemble -> table, figure -> report"""
 EXITS = """\
 exit codes:
   0    done
-  1    refused or failed, for the reason in the last line; files that were begun are not left half written
+  1    refused or failed, for the reason in the last line; no file is left half
+       written
   2    the command line itself is wrong
-  75   train: stopped by a signal, its state saved; the same command goes on from there
+  75   train: stopped by a signal, its state saved; the same command goes on
   130  stopped from the keyboard
   141  nobody reads the output any more
 
-PYTHONDEVMODE=1 dualhead COMMAND ... shows where in the code an error comes from."""
+PYTHONDEVMODE=1 dualhead COMMAND ... shows where in the code an error comes
+from."""
 OUTPUTS: Final = (
     *("output", "record", "dropped", "history", "state", "curves", "segments"),
     *("scores", "metrics", "classes"),
@@ -148,7 +151,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of one command; those it does not know are refused, or passed on as `rest`."""
     whole = parser()
     words = sys.argv[1:] if arguments is None else arguments
-    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+    if not words:
+        whole.print_help(sys.stderr)
+        whole.exit(2)
+    if not words[0].startswith("-") and words[0] not in COMMANDS:
         whole.error(f"no command {words[0]!r}{closest(words[0], COMMANDS)}")
     options, rest = whole.parse_known_args(arguments)
     command = COMMANDS[options.command]

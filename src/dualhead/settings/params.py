@@ -29,7 +29,10 @@ def read_yaml(path: Path) -> Settings:
 def locate(path: Path) -> Located:
     """Return a YAML file's mapping with the line of each value; ValueError as `read_yaml`."""
     if not path.exists():
-        raise ValueError(f"{path}: no such file; a workspace is a folder with a params.yaml")
+        raise ValueError(
+            f"{path}: no such file; a workspace is a folder with a params.yaml: `dualhead init FOLDER` makes "
+            "one, --directory FOLDER names one"
+        )
     return locate_yaml(path)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -82,7 +83,8 @@ def snakemake_command(
         raise ValueError("Snakemake is not installed: pip install 'dualhead[workflow]'")
     if not (folder / "params.yaml").is_file():
         raise ValueError(
-            f"{folder}: expected a workspace, found no params.yaml; `dualhead init {folder}` makes one"
+            f"{folder}: expected a workspace, found no params.yaml; `dualhead init {shlex.quote(str(folder))}` "
+            "makes one, --directory FOLDER names another"
         )
     _refuse_missing_files(given)
     says_where = any(word.split("=")[0] in CORES or word[:2] in ("-j", "-c") for word in given)
