@@ -166,8 +166,9 @@ def test_verify_in_json_parts_warnings_from_findings(
 
 
 def test_verify_takes_the_advice_that_it_gives(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dualhead.data.verify.cores", lambda: 1)  # others take a second to begin
     raw = write_raw(tmp_path / "all_sqe")
     words = ["verify", "--dataset", "nw_ucla", "--raw", str(raw)]
     assert door.main(words) == 1

@@ -1,9 +1,11 @@
 """The package without the workflow's dependencies: it predicts, and names what a command lacks."""
 
 import csv
+import json
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from dualhead.cli.main import EXTRAS
 from tests.builders.checkpoints import write_checkpoint
 
 WITHOUT = f"""
-import sys
+import contextlib, io, json, sys
 from importlib.machinery import PathFinder
 
 class Installed:
@@ -23,7 +25,13 @@ class Installed:
 
 sys.meta_path = [Installed if finder is PathFinder else finder for finder in sys.meta_path]
 from dualhead.cli.main import main
-sys.exit(main(sys.argv[1:]))
+
+found = {{}}
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as told, contextlib.redirect_stdout(io.StringIO()):
+        code = main(words)
+    found[words[0]] = [code, told.getvalue().splitlines()]
+print(json.dumps(found))
 """
 MODULES = {
     "snakemake-executor-plugin-slurm": "snakemake_executor_plugin_slurm",
@@ -31,31 +39,52 @@ MODULES = {
 }
 
 
-def without(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run a command where no extra is installed."""
-    call = [sys.executable, "-c", WITHOUT, *map(str, words)]
-    return subprocess.run(call, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def light(tmp_path_factory) -> tuple[Path, dict[str, list]]:
+    """Run commands where no extra is installed; return their folder, and the exit code and errors of each."""
+    folder = tmp_path_factory.mktemp("light")
+    checkpoint, walk = write_checkpoint(folder / "joint.pt"), folder / "walk.npy"
+    np.save(walk, np.random.default_rng(7).normal(1, 0.3, (9, 20, 3)))
+    cpu = ("--device", "cpu")
+    commands = [
+        ["table", "--grid", "no", "--results", "no", "--published", "no"],
+        ["export", checkpoint, "--output", folder / "model.onnx"],
+        ["serve", checkpoint],
+        ["view", walk, "--unit", "m", "--layout", "kinect20", "--output", folder / "walk.html"],
+        ["predict", checkpoint, walk, "--unit", "m", *cpu, "--output", folder / "found.csv"],
+    ]
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    call = [sys.executable, "-c", WITHOUT, words]
+    return folder, json.loads(subprocess.run(call, capture_output=True, check=True).stdout)
 
 
-def test_it_predicts(tmp_path, rng):
-    write_checkpoint(tmp_path / "joint.pt")
-    np.save(tmp_path / "walk.npy", rng.normal(1, 0.3, (9, 20, 3)))
-    done = without(
-        *("predict", tmp_path / "joint.pt", tmp_path / "walk.npy"),
-        *("--unit", "m", "--device", "cpu", "--output", tmp_path / "found.csv"),
-    )
-    assert 0 == done.returncode, done.stderr
-    with (tmp_path / "found.csv").open(newline="") as text:
+def test_it_predicts(light):
+    folder, done = light
+    assert 0 == done["predict"][0], done
+    with (folder / "found.csv").open(newline="") as text:
         (row,) = csv.DictReader(text)
     assert "walk" == row["name"] and row["class_name"] in ("wave", "sit", "jump")
 
 
-def test_a_command_of_the_workflow_names_the_extra(root):
-    done = without("table", "--grid", "no", "--results", "no", "--published", "no")
-    assert 1 == done.returncode
-    assert done.stderr.splitlines() == [
-        "dualhead table: it needs the package pandas: pip install 'dualhead[workflow]'"
-    ]
+def test_it_shows_recordings(light):
+    folder, done = light
+    assert 0 == done["view"][0], done
+    assert (folder / "walk.html").stat().st_size > 50_000
+
+
+@pytest.mark.parametrize(
+    ("command", "package", "extra"),
+    [
+        ("table", "pandas", "workflow"),
+        ("export", "onnx", "export"),
+        ("serve", "uvicorn", "serve"),
+    ],
+)
+def test_a_command_names_the_extra_that_it_lacks(light, command, package, extra):
+    code, errors = light[1][command]
+    assert 1 == code
+    needs = f"dualhead {command}: it needs the package {package}"
+    assert [f"{needs}: pip install 'dualhead[{extra}]'"] == errors
 
 
 @pytest.mark.parametrize("extra", ["workflow", "export", "tensorboard", "serve", "video"])
@@ -64,27 +93,3 @@ def test_the_extras_are_those_of_pyproject(root, extra):
     listed = {line.partition(">")[0] for line in project["optional-dependencies"][extra]}
     named = {module for module, whose in EXTRAS.items() if whose == extra}
     assert named == {MODULES.get(name, name) for name in listed}
-
-
-def test_an_export_names_the_extra_before_it_begins(tmp_path):
-    checkpoint = write_checkpoint(tmp_path / "joint.pt")
-    done = without("export", checkpoint, "--output", tmp_path / "model.onnx")
-    assert 1 == done.returncode
-    assert done.stderr.splitlines() == [
-        "dualhead export: it needs the package onnx: pip install 'dualhead[export]'"
-    ]
-
-
-def test_it_shows_recordings(tmp_path, rng):
-    np.save(tmp_path / "walk.npy", rng.normal(1, 0.3, (9, 20, 3)))
-    said = ("--unit", "m", "--layout", "kinect20", "--output", tmp_path / "walk.html")
-    done = without("view", tmp_path / "walk.npy", *said)
-    assert 0 == done.returncode, done.stderr
-    assert (tmp_path / "walk.html").stat().st_size > 50_000
-
-
-def test_a_server_names_its_extra(tmp_path):
-    done = without("serve", tmp_path / "joint.pt")
-    assert done.stderr.splitlines() == [
-        "dualhead serve: it needs the package uvicorn: pip install 'dualhead[serve]'"
-    ]

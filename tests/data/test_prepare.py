@@ -246,7 +246,7 @@ def large(content, sample, settings):
 def test_memory_does_not_grow_with_the_dataset(tmp_path, monkeypatch, workers):
     folder = tmp_path / "raw"
     folder.mkdir()
-    for name in names(300):
+    for name in names(150):
         (folder / f"{name}.json").touch()
     dataset = replace(DATASETS["nw_ucla"], prepare_sample=large)
     monkeypatch.setitem(DATASETS, "nw_ucla", dataset)
@@ -256,7 +256,7 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path, monkeypatch, workers):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     size = (tmp_path / "store.h5").stat().st_size
-    assert size > 300 * 480_000
+    assert size > 150 * 480_000
     assert peak < size / 4
 
 

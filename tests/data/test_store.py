@@ -3,9 +3,8 @@
 import errno
 import fcntl
 import json
+import multiprocessing
 import resource
-import subprocess
-import sys
 import time
 import tracemalloc
 
@@ -412,30 +411,25 @@ def test_a_second_writer_is_kept_out(tmp_path):
             write_store(path, records(), header=header(), splits=SPLITS)
 
 
-WRITE_AND_HANG = """
-import sys, time
-from pathlib import Path
-from tests.data.test_store import *
+def write_and_hang(path, begun):
+    def slow():
+        yield records()[0]
+        begun.set()
+        time.sleep(60)
 
-def slow():
-    yield records()[0]
-    print("writing", flush=True)
-    time.sleep(60)
-
-write_store(Path(sys.argv[1]), slow(), header=header(), splits=SPLITS)
-"""
+    write_store(path, slow(), header=header(), splits=SPLITS)
 
 
-def test_two_writers_keep_apart_and_a_killed_one_leaves_no_store_and_blocks_nobody(tmp_path, root):
-    path = tmp_path / "store.h5"
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITE_AND_HANG, path], stdout=subprocess.PIPE, cwd=root
-    )
-    assert writer.stdout.readline() == b"writing\n"
+def test_two_writers_keep_apart_and_a_killed_one_leaves_no_store_and_blocks_nobody(tmp_path):
+    path, processes = tmp_path / "store.h5", multiprocessing.get_context("fork")
+    begun = processes.Event()
+    writer = processes.Process(target=write_and_hang, args=(path, begun))
+    writer.start()
+    assert begun.wait(60)
     with pytest.raises(ValueError, match="another process is writing it"):
         write_store(path, records(), header=header(), splits=SPLITS)
     writer.kill()
-    writer.wait()
+    writer.join()
     assert not path.exists()
     write_store(path, records(), header=header(), splits=SPLITS)
     assert [path] == list(tmp_path.iterdir()), "what the killed one left is gone"

@@ -16,6 +16,12 @@ def raw(tmp_path):
     return write_raw(tmp_path / "all_sqe")
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """Verify in this process; others take a second to begin."""
+    monkeypatch.setattr("dualhead.data.verify.cores", lambda: 1)
+
+
 def test_changed_raw_data_is_seen(raw, tmp_path):
     prepare_part(raw, tmp_path)
     store = tmp_path / "store.h5"
@@ -49,7 +55,7 @@ def test_verify_tells_what_is_there(raw, monkeypatch):
     assert f"fingerprint: {fingerprint('nw_ucla', [raw])}" in text
 
 
-def test_verify_refuses_what_is_incomplete_or_damaged(raw, monkeypatch):
+def test_verify_refuses_what_is_incomplete_or_damaged(raw, alone, monkeypatch):
     with pytest.raises(ValueError, match="expected 1,020 training"):
         verify("nw_ucla", [raw], SETTINGS)
     complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
@@ -59,7 +65,7 @@ def test_verify_refuses_what_is_incomplete_or_damaged(raw, monkeypatch):
         verify("nw_ucla", [raw], SETTINGS)
 
 
-def test_verify_refuses_a_recording_that_was_cut_short(raw, monkeypatch):
+def test_verify_refuses_a_recording_that_was_cut_short(raw, alone, monkeypatch):
     complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
     monkeypatch.setitem(DATASETS, "nw_ucla", complete)
     path = raw / f"{names(40)[5]}.json"
@@ -68,7 +74,7 @@ def test_verify_refuses_a_recording_that_was_cut_short(raw, monkeypatch):
         verify("nw_ucla", [raw], SETTINGS)
 
 
-def test_verify_names_a_test_recording_whose_content_is_in_training(raw, monkeypatch):
+def test_verify_names_a_test_recording_whose_content_is_in_training(raw, alone, monkeypatch):
     complete = replace(DATASETS["nw_ucla"], expected={"xview": (27, 13)})
     monkeypatch.setitem(DATASETS, "nw_ucla", complete)
     trained, tested = names(40)[1], names(40)[2]

@@ -207,6 +207,7 @@ def test_a_port_that_is_taken_is_one_line(folder, capsys):
     assert len(lines) == 2 and "in use" in lines[0] and "at most 65535" in lines[1]
 
 
+@pytest.mark.workflow  # it starts processes that load torch
 def test_time_is_bounded_and_a_process_that_ends_is_said_and_replaced(
     client, worker, folder, monkeypatch
 ):
