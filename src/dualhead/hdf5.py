@@ -97,7 +97,7 @@ def try_unsealed(path: Path, what: str, remedy: str) -> None:
 
 @lru_cache(maxsize=256)
 def _fault_of_reading(path: Path, *_: int) -> str:
-    """Return what went wrong in a process that read a file; errors that it could tell count for nothing."""
+    """Return the fault of a process that died reading a file; errors that it could tell count for nothing."""
     command = [sys.executable, "-c", TRIAL, str(path)]
     try:
         ended = subprocess.run(command, capture_output=True, timeout=TRIAL_SECONDS, check=False)
@@ -188,7 +188,7 @@ def check_seal_around(path: Path, what: str, remedy: str) -> bool:
 
 
 def _written(file: BinaryIO) -> int:
-    """Return how many bytes HDF5 wrote, as the superblock says."""
+    """Return the number of bytes that HDF5 wrote, by the superblock."""
     file.seek(0)
     return int.from_bytes(file.read(END_OF_FILE.stop)[END_OF_FILE], "little")
 

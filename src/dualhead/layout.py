@@ -19,7 +19,7 @@ class LayoutError(ValueError):
     """Refusal of a layout; `keys` lead to the field that is wrong."""
 
     def __init__(self, keys: str | tuple[str, ...], expected: str, found: str) -> None:
-        """Say what was expected of a field, and what stands there."""
+        """State a field's expected and its present content."""
         self.keys = (keys,) if isinstance(keys, str) else keys
         field = ".".join(self.keys)
         super().__init__(f"{field}: expected {expected}; found {found}. Correct the layout.")

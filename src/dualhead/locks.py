@@ -148,7 +148,7 @@ def sign(file: FileIO) -> None:
 
 
 def read_owner(path: Path) -> Owner | None:
-    """Return who signed a file; None if nobody did, or its text was cut."""
+    """Return the owner who signed a file; None if nobody did, or its text was cut."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Owner(**{field: content[field] for field in Owner._fields})

@@ -48,7 +48,7 @@ def progress(
 
 
 def terminal() -> Console:
-    """Return where people read: in color on a terminal (not with NO_COLOR), wide in a file."""
+    """Return the console for standard output: in color on a terminal (not with NO_COLOR), wide in a file."""
     console = Console()
     return console if console.is_terminal else Console(width=FILE_WIDTH)
 

@@ -87,7 +87,7 @@ def assert_same_bits(expected, found):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    """What a training ends in that nothing disturbed."""
+    """The end of a training that nothing disturbed."""
     folder = tmp_path_factory.mktemp("unbroken")
     write_tiny_store(folder / "store.h5")
     assert train_tiny(folder, augmented_config()) == 0

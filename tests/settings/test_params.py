@@ -27,7 +27,7 @@ def runs(settings: params.Settings) -> set[str]:
 
 
 def test_the_root_spells_out_the_paper(root):
-    """What is committed; an edit of the root's file is its own affair."""
+    """As committed; an edit of the root's file is its own affair."""
     assert checks.load(root / "params.yaml") == checks.load(params.packaged_params())
 
 

@@ -95,7 +95,7 @@ class Child:
 
     @property
     def text(self) -> str:
-        """What it printed."""
+        """Its output, so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 

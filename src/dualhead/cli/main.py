@@ -132,7 +132,7 @@ def _fail(command: str, reason: str, code: int) -> int:
 
 
 def _one_line(error: BaseException) -> str:
-    """Return what went wrong, with the file where one is known, and a remedy where there is one."""
+    """Return an error's text, with the file where one is known, and a remedy where there is one."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:
         known = REMEDIES.get(error.errno, "")

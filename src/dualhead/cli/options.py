@@ -109,7 +109,7 @@ def add_recordings(command: argparse.ArgumentParser, *, splits: bool) -> None:
 
 
 def recordings_of(options: argparse.Namespace) -> Settings:
-    """Return what the options say of own recordings."""
+    """Return the settings of own recordings that the options give."""
     given = {name: getattr(options, name, None) for name in (*RECORDINGS, *SPLITTING)}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -177,7 +177,7 @@ def archives_in(raw: Sequence[Path]) -> list[RawFile]:
 
 
 def lying_in(raw: Sequence[Path]) -> str:
-    """Return what lies in raw paths where a recording was expected, as the end of a sentence.
+    """Return a description of the files that lie in raw paths in place of recordings, as the end of a sentence.
 
     Of archives within folders or others, a second sentence says how to give them.
     """

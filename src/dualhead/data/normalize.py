@@ -75,7 +75,7 @@ def rotate(bodies: Sequence[Array], layout: SkeletonLayout) -> tuple[Array, ...]
 
     Args:
         bodies: (T, V, 3), meters.
-        layout: with a bone to put on +z, on +x, or none.
+        layout: skeleton, with the bones to put on +z and on +x, or without.
 
     Returns:
         (L, V, 3). A body of another period than the main one's has the frames of both together, at

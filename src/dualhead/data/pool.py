@@ -88,7 +88,7 @@ def _task(
 def _place(
     file: RawFile, entries: Mapping[Path, Mapping[str, Entry]], folders: Mapping[Path, Path]
 ) -> tuple[RawFile, Entry | None]:
-    """Return where a file lies now, and its entry if that is in a zip."""
+    """Return a file's present place, and its entry if that is in a zip."""
     if file.member is None:
         return file, None
     if file.source in folders:

@@ -153,7 +153,7 @@ def prepare(
 
 
 def lasting(recordings: Settings) -> Settings:
-    """Return what is kept of the settings of own recordings beside the `prepare` settings."""
+    """Return the settings of own recordings that are kept beside the `prepare` settings."""
     return {key: recordings[key] for key in LASTING if key in recordings}
 
 
@@ -232,7 +232,7 @@ def _by_name(fresh: Iterator[Record], old: Store | None, report: PrepareReport) 
 
 
 def _rows_of(result: Prepared | Dropped, name: str, report: PrepareReport) -> tuple[Dropped, ...]:
-    """Return what was left out of a recording, and a note on frames that most networks do not see."""
+    """Return the rows of parts left out of a recording, and a note on frames that most networks do not see."""
     if isinstance(result, Dropped):
         return (result,)
     beyond = result.num_frames - BEYOND

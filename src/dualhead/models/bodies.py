@@ -65,7 +65,7 @@ def _encode_distinct(network: Encoder, bodies: Tensor, present: Tensor) -> Featu
 
 
 def is_present(x: Tensor) -> Tensor:
-    """Return which bodies of (N, C, T, V, M) are not all zeros, (N, M); all, if x has a gradient, each its own."""
+    """Return a mask (N, M) of the bodies of (N, C, T, V, M) that are not all zeros; of all, if x has a gradient."""
     if x.requires_grad:
         return x.new_ones(len(x), x.shape[4], dtype=torch.bool)
     return x.ne(0).flatten(1, 3).any(1)
@@ -159,7 +159,7 @@ def _has_autocast(x: Tensor) -> bool:
 
 
 def _working_dtype(x: Tensor) -> torch.dtype:
-    """Return what a forward pass is computed in: that of autocast, if it is on."""
+    """Return the type that a forward pass is computed in: autocast's, if it is on."""
     return torch.get_autocast_dtype(x.device.type) if _has_autocast(x) else x.dtype
 
 

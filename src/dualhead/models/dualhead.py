@@ -129,7 +129,7 @@ class WindowGraphConv(nn.Module):
         self.out_norm = BatchNorm(out_channels)
 
     def forward(self, x: Tensor) -> Term:
-        """Return what is to be normalized and added up."""
+        """Return the pathway's summand, with the normalization it still needs."""
         adjacency = self.adjacency + self.residual
         shape = {"window": self.window, "stride": self.stride}
         inside = ops.window_graph_conv(x, adjacency, self.mix.weight, **shape)
@@ -338,7 +338,7 @@ class DualHead(nn.Module):
             return {"coarse": self.classify_coarse(coarse), "fine": self.classify_fine(fine)}
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the coarse and the fine head see of each body, (B, T', V, C)."""
+        """Return the features of each body for the coarse and the fine head, (B, T', V, C)."""
         backbone = self.backbone(x)  # Sec. 3.3
         coarse = backbone[:, :: self.subsample]  # Eq. 4
         fine = linear(backbone, self.embed_fine.weight, self.embed_fine.bias)  # Eq. 6

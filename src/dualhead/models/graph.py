@@ -36,7 +36,7 @@ def windowed(layout: SkeletonLayout, num_scales: int, window: int) -> Array:
 
 
 def _one_hop(layout: SkeletonLayout) -> Mask:
-    """Return who meets whom in one step or less, (V, V)."""
+    """Return the pairs of joints at most one hop apart, (V, V)."""
     adjacency = np.eye(layout.num_joints, dtype=bool)
     first, second = np.array(layout.edges).T
     adjacency[first, second] = adjacency[second, first] = True

@@ -46,7 +46,7 @@ class MSG3D(nn.Module):
             return {"logits": self.classify(features)}
 
     def encode(self, x: Tensor) -> tuple[Tensor]:
-        """Return what is seen of each body, (B, T', V, C), of (B, T, V, C)."""
+        """Return the features of each body: (B, T, V, C) -> (B, T', V, C)."""
         for block in self.blocks:
             x = block(x)
         return (x,)

@@ -50,7 +50,7 @@ def table_caption(grid: Settings, name: str, published: Settings) -> str:
 
 
 def table_note(grid: Settings, name: str, published: Settings) -> str:
-    """Return what must be known of a table's published numbers; nothing where none of them is shown."""
+    """Return the reservations about a table's published numbers; nothing where none of them is shown."""
     table = grid["tables"][name]
     if table["kind"] == "ablation":
         ablation, same_benchmark = published_ablation(grid, name, published)

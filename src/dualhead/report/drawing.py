@@ -118,7 +118,7 @@ def _bone_colors(layout: SkeletonLayout) -> list[str]:
 
 
 def _on_screen(drawn: Drawn, turns: float) -> Array:
-    """Return where each joint is seen, (2, T, V, M), within -1..1 all along."""
+    """Return each joint's place on the screen, (2, T, V, M), within -1..1 in all frames."""
     seen: Mask = visible(drawn.joints, drawn.layout)
     placed = stand(drawn.joints, drawn.layout)
     own = placed[:, seen]

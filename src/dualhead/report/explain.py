@@ -194,7 +194,7 @@ def _rivals(grid: Settings, cell: Cell, published: Settings) -> list[tuple[str, 
 
 
 def _apart(value: float, ours: Spreads, others: Spreads, parts: str) -> str:
-    """Return how far our last epochs are from a published accuracy, on all test samples and on some."""
+    """Return the distance of our last epochs from a published accuracy, on all test samples and on some."""
     told = f"ours {ours['last'].mean - value:+.2f}"
     if others is not ours:
         told += f", {others['last'].mean - value:+.2f} {parts}"

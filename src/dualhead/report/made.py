@@ -42,7 +42,7 @@ def results_of(grid: Settings, table: str) -> list[str]:
 
 
 def part_of(grid: Settings, table: str) -> Settings:
-    """Return what of a grid one table is made from: its cells and their results, and no other table's."""
+    """Return the part of a grid that one table is made from: its cells and their results, and no other table's."""
     if table not in grid["tables"]:
         raise ValueError(f"table {table!r}: not in params.yaml, which has {sorted(grid['tables'])}")
     cells = [cell for cell in grid["cells"] if cell["table"] == table]
@@ -83,7 +83,7 @@ def ingredients(
 
 
 def _part(grid: Settings, kind: str) -> Settings:
-    """Return what of a grid all else is made from; only the report shows how the tables are set."""
+    """Return the part of a grid that all else is made from; only the report shows how the tables are set."""
     unread = {"hardware", *(() if kind == "report" else ("tables",))}
     return {key: value for key, value in grid.items() if key not in unread}
 
@@ -115,7 +115,7 @@ def _sources(path: Path) -> list[Path]:
 
 
 def write_record(path: Path, made_from: Settings, products: Iterable[Path]) -> None:
-    """Write what products were made from, and their own digests, once they are made."""
+    """Write the digests of products and of their ingredients, once they are made."""
     digests = {product.name: _digest(product) for product in products}
     write_json(path, {"made_from": made_from, "products": digests})
 

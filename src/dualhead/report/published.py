@@ -49,7 +49,7 @@ def published_cell(grid: Settings, cell: Cell, metric: str, published: Settings)
 
 
 def published_margin(grid: Settings, cell: Cell, metric: str, published: Settings) -> float:
-    """Return how far from the published accuracy still counts as reproduced, in points; nan if no gain is claimed.
+    """Return the margin around a published accuracy that counts as reproduced, in points; nan if no gain is claimed.
 
     It is the share `margin` of the gain between the published accuracy and that of its rival: for our network what it
     is said to improve on, for a row of an ablation our network. A stream without a rival takes the gain of two streams.

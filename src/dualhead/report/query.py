@@ -76,7 +76,7 @@ def _words_of(entry: Found) -> list[str]:
 
 
 def _fit(words: Sequence[str], names: Sequence[str]) -> float:
-    """Return how well words fit: 2 for each that is a name, 1 for a part of one; 0 if one fits none."""
+    """Return the score of a query's words: 2 for each that is a name, 1 for a part of one; 0 if one fits none."""
     scores = [2 if word in names else any(word in name for name in names) for word in words]
     return float(sum(scores)) if all(scores) else 0.0
 
@@ -102,6 +102,6 @@ def _no_single(query: str, words: Sequence[str], grid: Settings, fitting: Sequen
 
 
 def _likeness(words: Sequence[str], entry: Found) -> float:
-    """Return how alike a query and a cell are, letter by letter."""
+    """Return the likeness of a query and a cell, letter by letter."""
     names = [_plain(name) for name in (*entry.cell, *entry.tables)]
     return sum(max(SequenceMatcher(None, word, name).ratio() for name in names) for word in words)

@@ -111,7 +111,7 @@ def read_result(
 
 
 def fusion_of(grid: Settings, address: str) -> str:
-    """Return which fusion counts for a run or an ensemble."""
+    """Return the fusion that counts for a run or an ensemble."""
     kind, _, identity = address.partition("/")
     fusion = grid["fusion"][identity] if kind == "runs" else grid[kind][identity]["fusion"]
     return str(fusion)
@@ -188,7 +188,7 @@ def read_result_scores(
 
 
 def read_result_attention(results: Path, result: Result) -> Attention:
-    """Return how the network of one result attended to each class's first test recording.
+    """Return the attention of one result's network over each class's first test recording.
 
     Raises:
         ValueError: if the score file is another run's, or has no attention.

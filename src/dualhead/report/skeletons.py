@@ -9,7 +9,7 @@ from dualhead.layout import SkeletonLayout
 
 
 def visible(joints: Array, layout: SkeletonLayout) -> Mask:
-    """Return which joints (T, V, M) were seen by the sensor, of (C, T, V, M).
+    """Return a mask (T, V, M) of the joints that the sensor saw, of (C, T, V, M).
 
     A body that is not in a frame is 0 everywhere in it; an image's joint of confidence 0 was not
     seen.

@@ -117,7 +117,7 @@ def _std_of(ours: Spread) -> float:
 
 
 def verdict(ours: Spread | None, published: float, margin: float) -> str:
-    """Return what our runs say about a published accuracy that was chosen like ours, and is one run's.
+    """Return the verdict of our runs on a published accuracy that was chosen like ours, and is one run's.
 
     below, above: the published value lies outside the 95 % prediction interval of one more run of ours.
     reproduced: our mean is equivalent to the published value: two one-sided t-tests at 5 % exclude that it is off by
@@ -135,7 +135,7 @@ def verdict(ours: Spread | None, published: float, margin: float) -> str:
 
 
 def verdict_of_last(last: Spread | None, best: Spread, published: float, margin: float) -> str:
-    """Return what our last epochs say about a published accuracy, which is that of an epoch chosen on the test set.
+    """Return the verdict of our last epochs on a published accuracy, which is of an epoch chosen on the test set.
 
     As `verdict`, but a last epoch is `below` only if our own best epoch is, too. If only the last one is, the way
     of choosing the epoch explains it: `selection`.
@@ -164,7 +164,7 @@ def _side(ours: Spread, published: float) -> str:
 
 
 def seeds_to_decide(ours: Spread, published: float, margin: float) -> int | None:
-    """Return how many seeds would give a verdict in 80 % of attempts, if mean and spread are what they seem.
+    """Return the number of seeds that give a verdict in 80 % of attempts, if mean and spread are as measured.
 
     None where no number of seeds would (up to a thousand), and at one seed, which has no spread.
     """

@@ -235,7 +235,7 @@ def _same_seeds(
 def _measured(
     grid: Settings, results: Path, cell: Cell, metric: str, paper: float, published: Settings
 ) -> Row:
-    """Return what we measured for one cell, beside the paper's value (nan where there is none)."""
+    """Return our measurements of one cell, beside the paper's value (nan where there is none)."""
     row: Row = {"ours": True, **cell._asdict(), "metric": metric, "paper": paper}
     row["margin"] = published_margin(grid, cell, metric, published) if not np.isnan(paper) else NAN
     found = read_results(grid, results, cell)

@@ -223,7 +223,7 @@ def _note(frame: pd.DataFrame) -> list[str]:
 
 
 def note_of(frame: pd.DataFrame) -> str:
-    """Return what is said below a table, with keys of references.bib as `@key`; a CSV without it is read as nan."""
+    """Return the note below a table, with keys of references.bib as `@key`; a CSV without it is read as nan."""
     note = frame["note"].iloc[0]
     return note if isinstance(note, str) else ""
 

@@ -199,7 +199,7 @@ def make_batch(
 
 
 def present_bodies(split: Split, index: Tensor, settings: InputSettings) -> Tensor:
-    """Return which bodies of a training batch may be more than zeros, (B, M) bool, on the host; a drift moves all."""
+    """Return a mask (B, M), on the host, of a batch's bodies that may be more than zeros; a drift moves all."""
     present = split.present[index]
     return torch.ones_like(present) if settings.random_move else present
 

@@ -162,7 +162,7 @@ def _write_traced(
 
 
 def describe(ensemble: Ensemble) -> Settings:
-    """Return what a file's user has to know: see `metadata` in docs/take_it_with_you.md."""
+    """Return the facts that a file's user needs: see `metadata` in docs/take_it_with_you.md."""
     first = ensemble.networks[0].content
     return {
         "layout": ensemble.layout.to_mapping(),
@@ -198,7 +198,7 @@ def _heads(ensemble: Ensemble) -> list[str]:
 
 
 def _input_of(network: Network) -> Settings:
-    """Return which frames of a recording a network is shown, and how they are scaled."""
+    """Return the choice and scale of the frames that a network is shown."""
     settings = _scoring(network).input
     return {key: getattr(settings, key) for key in ("num_frames", "resample", "min_max")}
 
@@ -347,7 +347,7 @@ def _export_weights(ensemble: Ensemble, output: Path, about: Settings) -> str:
 
 
 def model_card(network: Network, name: str, about: Settings) -> str:
-    """Return what a person has to know of exported weights, as Markdown with the front matter of model hubs."""
+    """Return the card of exported weights, as Markdown with the front matter of model hubs."""
     facts, layout, training = about["networks"][0], about["layout"], network.content["training"]
     known = ("epochs", "final_loss", "device", "git")
     rows = {

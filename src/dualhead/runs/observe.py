@@ -34,7 +34,7 @@ def observe(
     *,
     attention: bool,
 ) -> list[Observed]:
-    """Return what each network of an ensemble makes of some samples of a store.
+    """Return each network's scores and attention for some samples of a store.
 
     Args:
         ensemble: the networks, which answer each by itself.

@@ -69,7 +69,7 @@ class Ensemble(NamedTuple):
     device: torch.device
 
     def source(self, recordings: Settings, windows: Windows) -> Source:
-        """Return how raw recordings become what these networks take.
+        """Return the preparation of raw recordings for these networks.
 
         Raises:
             ValueError: if the checkpoint does not say how its recordings were prepared.

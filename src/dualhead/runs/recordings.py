@@ -70,7 +70,7 @@ class Source(NamedTuple):
 def source_for(
     layout: SkeletonLayout, preparation: Settings, recordings: Settings, windows: Windows
 ) -> Source:
-    """Return how recordings become what a network of this layout and preparation was trained on.
+    """Return the preparation of recordings for a network of this layout, as those that it was trained on.
 
     Args:
         layout: the network's.

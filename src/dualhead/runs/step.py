@@ -59,7 +59,7 @@ def training_step(
 
 
 def _passes(run: Training, split: Split, config: RunConfig) -> Passes | None:
-    """Return what records a training's passes; None where they are not recorded: on a CPU, and by several processes."""
+    """Return the recorder of a training's passes; None on a CPU and for several processes, which record none."""
     if split.device.type != "cuda" or run.share.group is not None:
         return None
     if run.passes is None:

@@ -112,7 +112,7 @@ def train(
 
 
 def _interrupted(run: Training, state: Path, signal_number: int) -> int:
-    """Say where a training that was asked to end has saved its state; return `REQUEUE`, or raise KeyboardInterrupt."""
+    """Print the place of the saved state; return `REQUEUE`, or raise KeyboardInterrupt after a Ctrl-C."""
     if run.share.rank == 0:
         saved = f"{state}: saved in epoch {run.epoch + 1}; the same command goes on"
         print(saved, file=sys.stderr, flush=True)

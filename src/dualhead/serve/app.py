@@ -150,7 +150,7 @@ def make_app(worker: Worker, limits: Limits) -> FastAPI:
 def _route(
     function: Callable[..., Any], model: type[BaseModel], refusals: dict[int | str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return how a function's route is described."""
+    """Return the description of a function's route."""
     return {
         "name": function.__name__.strip("_"),
         "description": (function.__doc__ or "").strip(),
@@ -161,7 +161,7 @@ def _route(
 
 
 async def _refuse_parameter(_: Request, error: Exception) -> JSONResponse:
-    """Return what is wrong with a parameter, in one line."""
+    """Return the fault of a parameter, in one line."""
     assert isinstance(error, RequestValidationError), "what it is for"
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"][1:]))
@@ -253,7 +253,7 @@ def _check_request(request: Request) -> None:
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
-    """Return what was sent, unless it is more than it may be, or takes longer."""
+    """Return a request's body; refuse one that is larger, or takes longer, than it may."""
     found = bytearray()
     try:
         async with asyncio.timeout(limits.seconds):
@@ -283,7 +283,7 @@ def serve(computing: Computing, *, port: int, limits: Limits) -> None:
 
     Args:
         computing: the networks, and what they compute on.
-        port: of this machine's own address; 0: any that is free.
+        port: TCP port of 127.0.0.1; 0: any that is free.
         limits: bounds of one question.
 
     Raises:

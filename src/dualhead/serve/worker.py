@@ -62,7 +62,7 @@ class Worker:
     """One process with the networks, started anew after it was ended.
 
     Attributes:
-        facts: what its networks are: see `_facts`.
+        facts: input and classes of its networks, by `_facts`.
     """
 
     def __init__(self, computing: Computing, limits: Limits) -> None:
@@ -132,7 +132,7 @@ class Worker:
             raise self._end() from error
 
     def _end(self) -> Ended:
-        """Return what is said of a process that ended by itself, once nothing of it is left."""
+        """Return the reason for which a process ended by itself, once nothing of it is left."""
         self.stop()
         return Ended("answering failed, and what is printed beside the server says why")
 
@@ -162,7 +162,7 @@ class Worker:
 
 
 def _of(message: Settings) -> Any:
-    """Return what a message holds.
+    """Return the content of a message.
 
     Raises:
         Refused: if that is a refusal.
@@ -204,7 +204,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _facts(ensemble: Ensemble) -> Settings:
-    """Return what networks take and tell apart."""
+    """Return the input and the classes of networks."""
     first = ensemble.networks[0].content
     return {
         "checkpoints": [network.path.name for network in ensemble.networks],

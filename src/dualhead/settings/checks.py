@@ -244,7 +244,7 @@ def _check_cell(params: Settings, top: Place, table: str, cell: tuple[str, str, 
 
 
 def _place(top: Place, layers: Iterable[tuple[str, str]], keys: tuple[str, str]) -> Place:
-    """Return where the strongest layer that says a setting says it."""
+    """Return the place of a setting in the strongest layer that has it."""
     places = [
         *(top / section / name / keys[0] / keys[1] for section, name in layers),
         top / keys[0] / keys[1],

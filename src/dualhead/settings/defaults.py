@@ -157,8 +157,8 @@ TRAIN: Final[Fields] = {
     ),
 }
 UNTUNED: Final = {"freeze": [], "class_weights": "none", "balanced_sampler": False}
-"""What settings of `train` that came later mean where nothing is said: a run that says so has the address of one that
-does not."""
+"""Values of the later settings of `train` where nothing is said: a run that states them has the address of one
+that does not."""
 EVALUATE: Final[Fields] = {
     "fusion": Field(
         FUSION, "softmax (Eqs. 12-14) or logits: what is averaged over heads", "softmax"

@@ -166,7 +166,7 @@ def parent_paths(params: Settings) -> set[str]:
 
 
 def prepare_settings(params: Settings, dataset: str) -> Settings:
-    """Return how one dataset is prepared: the defaults and what the dataset changes."""
+    """Return the `prepare` settings of one dataset: the defaults and the dataset's own changes."""
     return merge_deep(params["prepare"], params["datasets"][dataset].get("prepare", {}))
 
 

@@ -151,7 +151,7 @@ def read_text(path: Path) -> str:
 
 
 def kind_of(value: object) -> str:
-    """Return what a value is, in a person's words."""
+    """Return the kind of a value, in a person's words."""
     names = {dict: "a mapping", list: "a list", str: "a word", bool: "true or false"}
     names |= {int: "a number", float: "a number", type(None): "nothing"}
     return names.get(type(value), type(value).__name__)

@@ -187,7 +187,7 @@ NAME: Final = Kind(
 
 
 def either(*kinds: Kind) -> Kind:
-    """Return what is of one of some kinds."""
+    """Return a kind that is one of several."""
     expected = ", or ".join(item.expected for item in kinds)
 
     def check(value: Any, place: Place) -> None:

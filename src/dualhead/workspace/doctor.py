@@ -30,7 +30,7 @@ SECONDS = 10.0
 
 
 def examine(folder: Path) -> dict[str, str]:
-    """Return what is here, as name -> text in the order to be read.
+    """Return this machine's facts, as name -> text in the order to be read.
 
     Args:
         folder: a workspace, or where one may be made.
@@ -80,7 +80,7 @@ def _required() -> str:
 
 
 def _extras() -> str:
-    """Return which extras are there, and how to install the others."""
+    """Return the extras that are installed, and the command that installs the others."""
     wanted = {it: names for it, names in _requirements().items() if it and it not in INTERNAL}
     there = [extra for extra, names in wanted.items() if not _absent(names)]
     others = sorted(set(wanted) - set(there))
@@ -116,7 +116,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _workspace(folder: Path) -> dict[str, str]:
-    """Return what a workspace asks for, and which of its raw data is there."""
+    """Return the runs that a workspace asks for, and the state of its raw data."""
     if not (folder / "params.yaml").is_file():
         return {
             "workspace": f"no params.yaml in {folder.absolute()}; `dualhead init FOLDER` makes one"

@@ -85,7 +85,7 @@ def unwanted(asked: Iterable[Settings], results: Path) -> list[Path]:
 
 
 def _of_absent(wanted: Iterable[Settings], results: Path, kind: str) -> set[str]:
-    """Return what may be asked for: its runs begin with a checkpoint that is not there to tell their addresses."""
+    """Return the results that may be asked for: an absent checkpoint, with which they begin, decides their address."""
     named = set()
     for grid in wanted:
         runs = {run for run, it in grid["runs"].items() if grids.begins_with_absent(it)}
@@ -102,7 +102,7 @@ def _not_in(wanted: set[str], folder: Path, pattern: str) -> list[Path]:
 
 
 def hours(path: Path) -> float:
-    """Return how long a run was trained; 0 for what is no run, or does not say."""
+    """Return the hours that a run was trained; 0 for what is no run, or does not say."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         return float(metrics["train_seconds"]) / 3600

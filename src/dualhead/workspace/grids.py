@@ -89,7 +89,7 @@ def _digest(checkpoint: Path) -> str | None:
 
 
 def frozen_path(grid: Settings, results: Path) -> Path:
-    """Return where a grid lies for the jobs of a run: another grid, another file."""
+    """Return the path of a grid for the jobs of a run: another grid, another file."""
     return results / FROZEN / f"{address(grid)}.json"
 
 

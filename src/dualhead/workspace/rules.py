@@ -36,7 +36,7 @@ class Run(NamedTuple):
 
 
 def begin(workflow: Any) -> Run:
-    """Return what this process works on: the grid that params.yaml asks for, or in a job its run's frozen one.
+    """Return the work of this process: the grid that params.yaml asks for, or in a job its run's frozen one.
 
     Nothing is written, except that a Snakemake that is known to be gone loses its locks.
 
@@ -163,7 +163,7 @@ ENDINGS = (".zip", ".tar.gz", ".tgz", ".tar", "")
 
 
 def located(path: str) -> str:
-    """Return where recordings lie: at the path that params.yaml says, or there with another of `ENDINGS`."""
+    """Return the place of recordings: the path in params.yaml, or the same with another of `ENDINGS`."""
     stem = next(path.removesuffix(it) for it in ENDINGS if path.endswith(it))
     found = (name for name in (path, *(stem + it for it in ENDINGS)) if Path(name).exists())
     return next(found, path)
@@ -226,7 +226,7 @@ def prepare_options(store: Settings) -> list[str]:
 
 
 def missing_data(stores: Mapping[str, Settings]) -> str:
-    """Return what has to be downloaded before these stores can be made; empty if nothing."""
+    """Return the downloads that these stores lack; empty if none."""
     downloaded = [store for store in stores.values() if store["synthesize"] is None]
     texts = [_missing(store) for store in downloaded if not all(map(_exists, store["raw"]))]
     return "\n\n".join(["Raw data is missing; nothing was started.", *texts]) if texts else ""

@@ -31,7 +31,7 @@ class RunStatus(NamedTuple):
 
 
 def run_status(run: str, results: Path) -> RunStatus:
-    """Return how far a run is, by the files it has, their age and its log."""
+    """Return the progress of a run, by the files it has, their age and its log."""
     folder, log = results / "runs" / run, results / "logs/train" / f"{run}.log"
     if (folder / "metrics.json").exists():
         return RunStatus("done")
@@ -55,7 +55,7 @@ PATTERNS = {
 
 
 def read_log(log: Path, state: str) -> RunStatus:
-    """Return what the last line that tells of an epoch says, and the last line if it is another."""
+    """Return the content of a log's last line on an epoch, and the last line if it is another."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     lines = [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
     told = next((line for line in reversed(lines) if PATTERNS["epoch"].search(line)), "")

@@ -249,7 +249,7 @@ def _refuse_other_joints(clip: Mapping[str, object], name: str) -> None:
 
 
 def _first_wrong(clip: Mapping[str, object]) -> str:
-    """Return what the first skeleton lacks or has instead; empty if that cannot be said."""
+    """Return the first skeleton's fault in words; empty if there is none to name."""
     if not isinstance(clip.get("data"), list):
         return "no list `data`" if "data" in clip else "no `data`"
     for number, person in _skeletons(clip):

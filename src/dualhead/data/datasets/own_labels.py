@@ -169,10 +169,10 @@ def _by_share(names: Sequence[str], labels: Sequence[int], settings: Settings) -
 
 
 def _share_of(count: int, share: float) -> int:
-    """Return how many of some train: at least one, and not all if there are two."""
+    """Return the number of training members of a group: at least one, and not all of two or more."""
     return min(max(round(share * count), 1), max(count - 1, 1))
 
 
 def _draw(seed: object, name: str) -> bytes:
-    """Return what a seed and a name alone decide, so that other recordings change nothing."""
+    """Return a number drawn by a seed and a name alone, so that other recordings change nothing."""
     return hashlib.sha256(f"{seed} {name}".encode()).digest()

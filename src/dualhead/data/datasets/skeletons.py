@@ -205,7 +205,7 @@ def _names(keys: Sequence[str]) -> list[str]:
 
 
 def _keys(one: _Found, name: str) -> tuple[str, ...]:
-    """Return what labels.csv may call a recording."""
+    """Return the names that labels.csv may have for a recording."""
     return one.key, name, PurePosixPath(one.key).name
 
 
@@ -282,7 +282,7 @@ def configure(raw: Sequence[Path], settings: Settings) -> Dataset:
 
 
 def said_of(settings: Settings) -> Said:
-    """Return what settings say of the recordings."""
+    """Return the properties of recordings that settings state."""
     return Said(
         form=settings.get("format", ""),
         layout=load_layout(settings["layout"]) if settings.get("layout") else None,
@@ -293,7 +293,7 @@ def said_of(settings: Settings) -> Said:
 
 
 def wanted_of(settings: Settings) -> Wanted:
-    """Return what settings say that recordings become.
+    """Return the form that settings ask recordings to be converted to.
 
     Raises:
         ValueError: for a file of joints that is no mapping of names to lists of names.

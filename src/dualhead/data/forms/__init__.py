@@ -51,7 +51,7 @@ def tell(content: Content) -> Form:
 
 
 def _no_recording(content: Content) -> str:
-    """Return what a file is that nobody meant as a recording, or that is cut; empty for others."""
+    """Return the kind of a file that is no recording, or is cut short; empty for others."""
     begin = content.text.lstrip()[:60]
     if not content.raw.strip() and not content.parts:
         return "an empty file"
@@ -65,7 +65,7 @@ def _no_recording(content: Content) -> str:
 
 
 def _seen(content: Content) -> str:
-    """Return how a file of no known form begins."""
+    """Return the beginning of a file of no known form."""
     if content.document is not None:
         return f"JSON, {_shape(content.document)}"
     begin = " ".join(content.text[:60].split())

@@ -155,7 +155,7 @@ def parse_json(text: str) -> Json:
 
 
 def json_error(text: str) -> str:
-    """Return where a text stops to be JSON: of one document, or of the line that is none."""
+    """Return the place where a text stops to be JSON: of one document, or of the line that is none."""
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     is_by_line = len(lines) > 1 and parse_json(lines[0][1]) is not None
     for number, line in lines if is_by_line else ((0, text),):

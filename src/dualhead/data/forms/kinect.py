@@ -35,7 +35,7 @@ def _frames(document: Json) -> Sequence[Json]:
 
 
 def _entry(mapping: Json, name: str) -> Json:
-    """Return what a mapping has under a name, in lower case or as C# writes it; None for nothing."""
+    """Return a mapping's value under a name, in lower case or as C# writes it; None for nothing."""
     found = keys_of(mapping)
     return found.get(name, found.get(name.capitalize()))
 

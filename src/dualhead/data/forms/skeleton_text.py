@@ -25,7 +25,7 @@ def _fits(content: Content) -> bool:
 
 
 def num_joints_of(text: str, name: str) -> int:
-    """Return how many joints the first body has; 0 for a recording of nobody."""
+    """Return the number of joints of the first body; 0 for a recording of nobody."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     try:
         for number, line in enumerate(lines[1:], start=1):

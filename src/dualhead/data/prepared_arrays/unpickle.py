@@ -136,7 +136,7 @@ class _Unpickler(pickle.Unpickler):
     """Reader that knows the names of `NAMES`."""
 
     def find_class(self, module: str, name: str) -> Anything:
-        """Return what stands for a name; refuse every other."""
+        """Return the stand-in for a permitted name; refuse every other."""
         if (module, name) not in NAMES:
             raise ValueError(f"the name {module[:60]}.{name[:60]}, which could run a program")
         return NAMES[module, name]

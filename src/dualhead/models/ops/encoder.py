@@ -39,7 +39,7 @@ class Encoder(Protocol):
     training: bool
 
     def encode(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return what each head sees."""
+        """Return the features of each head."""
 
 
 _seen: set[tuple[object, ...]] = set()

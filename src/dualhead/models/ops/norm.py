@@ -36,7 +36,7 @@ class BatchNorm(nn.Module):
         self.group: ProcessGroup | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        """Return what a copy has; it belongs to this process alone."""
+        """Return the state of a copy, which belongs to this process alone."""
         return {**self.__dict__, "group": None}
 
 
@@ -112,7 +112,7 @@ def row_counts(counts: Tensor | None) -> Iterator[None]:
 
 
 def counts_of(x: Tensor) -> Tensor | None:
-    """Return how many equal rows each row of x stands for, (B,), or None."""
+    """Return the number of equal rows that each row of x stands for, (B,), or None."""
     counts = _running[-1].counts if _running else None
     assert counts is None or len(counts) == len(x)
     return counts
@@ -198,7 +198,7 @@ def weighted_norm(
 
 
 def _weights(x: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return how often each position of x counts, so that it can be multiplied with, and how often all together."""
+    """Return the weight of each position of x, to multiply with, and the sum of all weights."""
     size = math.prod(x.shape[1:-1])
     if counts is None:
         one = x.new_ones((), dtype=wide(x[:0]).dtype)

@@ -186,7 +186,7 @@ def warnings(grid: Grid, runs: Sequence[Run]) -> list[Settings]:
 
 
 def _kept_warning(runs: Sequence[Run]) -> list[Settings]:
-    """Return what tells that runs were not trained by this workspace, and with what they were."""
+    """Return the warning that runs were not trained by this workspace, and the code and device of their training."""
     kept = [run for run in runs if run.is_kept]
     if not kept:
         return []

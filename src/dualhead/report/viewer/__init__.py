@@ -47,7 +47,7 @@ def _part(name: str) -> str:
 
 
 def _source_hash(text: str) -> str:
-    """Return how a Content-Security-Policy names an inline style or script."""
+    """Return an inline style's or script's name in a Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 

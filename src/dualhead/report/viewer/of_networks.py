@@ -218,7 +218,7 @@ def _chosen(store: Store, pieces: Sequence[Piece], wanted: Wanted) -> list[int]:
 def _seen(
     ensemble: Ensemble | None, store: Store, chosen: Sequence[int], pieces: Sequence[Piece]
 ) -> list[list[Seen]]:
-    """Return what each network makes of each recording whole."""
+    """Return each network's scores and attention for each whole recording."""
     if ensemble is None:
         return [[] for _ in chosen]
     from dualhead.runs.observe import observe

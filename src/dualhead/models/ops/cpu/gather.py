@@ -33,7 +33,7 @@ def window_graph_conv(
 
 
 def num_windows(num_frames: int, stride: int) -> int:
-    """Return how many windows of any odd length, centered on every `stride`-th frame, there are."""
+    """Return the number of windows of any odd length, centered on every `stride`-th frame."""
     return -(-num_frames // stride)
 
 
