@@ -84,17 +84,17 @@ def build_report(
 def _set(source: Path, template: Path, output: Path) -> None:
     """Compile with the figures' fonts and no others, so that the same content gives the same bytes."""
     try:
-        with replacing(output) as temporary:
-            typst.compile(
-                source,
-                output=temporary,
-                root=source.parent,
-                format="pdf",
-                font_paths=[font_folder()],
-                ignore_system_fonts=True,
-            )
+        content = typst.compile(
+            source,
+            root=source.parent,
+            format="pdf",
+            font_paths=[font_folder()],
+            ignore_system_fonts=True,
+        )
     except typst.TypstError as error:
         raise ValueError(f"{template}: Typst cannot set it: {error}") from error
+    with replacing(output) as temporary:  # written here: an error of Typst's tells no number
+        temporary.write_bytes(content)
 
 
 def _read_tables(grid: Settings, folder: Path) -> dict[str, pd.DataFrame]:
