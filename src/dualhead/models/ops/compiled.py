@@ -109,10 +109,10 @@ class _Slots:
 
     def lay_out(self, x: Tensor) -> Tensor:
         """Return x, (B, T, V, C), in its slots, (frames, V, C)."""
-        behind = self.count * self.stride - self.before - self.frames
-        padded = F.pad(x, (0, 0, 0, 0, self.before, behind)).flatten(0, 1)
-        rest = max(self.window - self.stride, 0) + self.beyond
-        return F.pad(padded, (0, 0, 0, 0, 0, rest))
+        body = self.count * self.stride
+        rest = -(-(max(self.window - self.stride, 0) + self.beyond) // body)  # in bodies: one copy, not two
+        behind = body - self.before - self.frames
+        return F.pad(x, (0, 0, 0, 0, self.before, behind, 0, rest)).flatten(0, 1)
 
     def pick_up(self, row: Tensor) -> Tensor:
         """Return the bodies that lie in a row of slots, (B, T, V, C)."""
@@ -164,9 +164,9 @@ class _Windows(torch.autograd.Function):
         # slots of nobody have no gradient; in front, as another body's, are windows that would begin before the first
         earlier = (slots.window - 1) // slots.stride
         grads = grad.reshape(slots.bodies, slots.windows, -1, out)
-        behind, bodies = slots.count - slots.windows, -(-earlier // slots.count)
-        grads = F.pad(grads, (0, 0, 0, 0, 0, behind, bodies, 0)).flatten(0, 1)
-        grads = F.pad(grads, (0, 0, 0, 0, 0, slots.beyond))
+        bodies, after = (-(-count // slots.count) for count in (earlier, slots.beyond))
+        behind = slots.count - slots.windows
+        grads = F.pad(grads, (0, 0, 0, 0, 0, behind, bodies, after)).flatten(0, 1)
         first, count = bodies * slots.count, slots.bodies * slots.count
         grad_gather = _sum_of_products(grads[first : first + count], slots.views(mixed))
         matrix = _aligned(_scattering(gather, slots.stride, earlier))
