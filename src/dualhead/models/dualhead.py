@@ -87,10 +87,8 @@ class MultiScaleTemporalConv(nn.Module):
 
     def summands(self, x: Tensor) -> tuple[Term | Tensor, Term | Tensor]:
         """Return branches and residual, to be normalized and added up."""
-        branches = ops.temporal_branches(
-            x, self.embed, self.embed_norm, self.dilated(), stride=self.stride
-        )
-        both = Term(branches, self.norm, self.offset())
+        inner = self.embed, self.embed_norm, self.dilated()
+        both = ops.temporal_branches(x, *inner, self.norm, self.offset(), stride=self.stride)
         if self.residual is None or self.residual_norm is None:
             return both, x
         skipped = linear(x[:, :: self.stride], self.residual.weight)

@@ -7,14 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dualhead.models import bfloat16
+from dualhead.models import bfloat16, ops
+from dualhead.models.bodies import Distinct, filled_rows, is_present, known_bodies
 from dualhead.models.fold import fold
+from dualhead.runs.replay import Recorder
 
 Array = npt.NDArray[np.float32]
 
@@ -109,11 +112,23 @@ def head_logits(network: Callable[[Tensor], dict[str, Tensor]], batch: Tensor) -
     }
 
 
+def _logits(network: nn.Module, batch: Tensor, *distinct: Tensor) -> dict[str, Tensor]:
+    """Return each head's logits; `distinct` are the batch's bodies, if they are known."""
+    with known_bodies(Distinct(*distinct)) if distinct else nullcontext():
+        return head_logits(network, batch)
+
+
 @torch.inference_mode()
 def infer(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, Array]:
-    """Return each head's logits for all batches, (N, classes), in eval mode."""
+    """Return each head's logits for all batches, (N, classes), in eval mode; on a GPU by recorded passes."""
     folded = fold(model)
-    outputs = [head_logits(folded, batch) for batch in batches]
+    recorder = Recorder(partial(_logits, folded), "an evaluation", repeatable=True)
+    outputs = []
+    for batch in batches:
+        # which bodies there are is found out here: what is recorded cannot wait for the GPU to tell
+        compiled = ops.chosen(batch) == "compiled"
+        run = recorder if compiled else recorder.run
+        outputs.append(run(batch, *(filled_rows(is_present(batch)) if compiled else ())))
     return {
         head: torch.cat([logits[head] for logits in outputs]).cpu().numpy() for head in outputs[0]
     }

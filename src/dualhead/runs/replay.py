@@ -1,4 +1,4 @@
-"""Passes of a training on a GPU, recorded as CUDA graphs: one launch where there were a thousand."""
+"""Passes on a GPU, recorded as CUDA graphs: one launch where there were a thousand."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ Forward = Callable[..., Record]
 Form = tuple[object, ...]
 
 WARM_UPS = 2
-"""Passes over batches of one form before they are recorded: what is done once, as compiling, is no part of a graph."""
+"""Calls with one form before they are recorded: what is done once, as compiling, is no part of a graph."""
 APART = 0.4
 """Largest difference of compiled gradients from plain ones, as a share of these: rounding to bfloat16 explains less."""
+
+SAME = 0.01
+"""Largest difference of a replay's results from those of a call, as a share of their largest value."""
 
 
 class _Recorded(NamedTuple):
@@ -29,39 +32,97 @@ class _Recorded(NamedTuple):
     inputs: list[Tensor]
     outputs: Record
 
+    def replay(self, inputs: Sequence[Tensor | float]) -> dict[str, Tensor]:
+        """Return what the call does with these inputs."""
+        torch._foreach_copy_(self.inputs, [x for x in inputs if isinstance(x, Tensor)])
+        self.graph.replay()
+        return {key: value.clone() for key, value in self.outputs.items()}
+
+
+class Recorder:
+    """Calls of a function of tensors and numbers; those of each form are recorded, and replayed from then on.
+
+    A form is the shapes of the tensors, and the numbers. All graphs share their memory, so only what lies outside of it
+    outlives the next call.
+    """
+
+    def __init__(self, run: Callable[..., Record], what: str, *, repeatable: bool = False) -> None:
+        """Make a recorder.
+
+        Args:
+            run: the function.
+            what: name of its calls, for the line that says that they cannot be recorded.
+            repeatable: whether a second call changes nothing, so that the first replay is compared with one.
+        """
+        self.run, self.what, self.repeatable = run, what, repeatable
+        self._graphs: dict[Form, _Recorded] = {}
+        self._calls: Counter[Form] = Counter()
+        self._gives_up = False
+
+    def __call__(self, *inputs: Tensor | float) -> dict[str, Tensor]:
+        """Return what the function does."""
+        form = tuple((tuple(x.shape), x.dtype) if isinstance(x, Tensor) else x for x in inputs)
+        self._calls[form] += 1
+        if form not in self._graphs and self._calls[form] > WARM_UPS and not self._gives_up:
+            self._record(form, inputs)
+        recorded = self._graphs.get(form)
+        if recorded is None or self._gives_up:
+            return dict(self.run(*inputs))
+        return recorded.replay(inputs)
+
+    def _record(self, form: Form, inputs: Sequence[Tensor | float]) -> None:
+        """Record the calls of a form; where that cannot be done, say so in one line."""
+        own = [x.clone() if isinstance(x, Tensor) else x for x in inputs]
+        pool = next((one.graph.pool() for one in self._graphs.values()), None)
+        try:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                outputs = self.run(*own)
+            found = _Recorded(graph, [x for x in own if isinstance(x, Tensor)], outputs)
+            if self.repeatable and not _alike(found.replay(inputs), self.run(*inputs)):
+                raise RuntimeError("a recorded one gives other results")
+        except RuntimeError as error:
+            self._gives_up = True
+            reason = str(error).splitlines()[0]
+            print(
+                f"{self.what} cannot be recorded ({reason}); it is launched bit by bit",
+                file=sys.stderr,
+                flush=True,
+            )
+        else:
+            self._graphs[form] = found
+
+
+def _alike(found: Record, expected: Record) -> bool:
+    """Return whether results are the same but for rounding."""
+    return all(
+        bool((found[key] - value).abs().max() <= SAME * value.abs().max())
+        for key, value in expected.items()
+    )
+
 
 class Passes:
-    """Forward and backward passes of a network, which add to its gradients; those of each form of batch are recorded.
+    """Forward and backward passes of a network, recorded, which add to its gradients.
 
-    A form is the shapes of what a pass is made of, and the weight of its loss. All graphs share their memory, so only
-    what lies outside, gradients and running statistics, outlives the next pass.
+    Gradients and running statistics lie outside of what is recorded.
     """
 
     def __init__(self, model: nn.Module, forward: Forward) -> None:
         """Make passes of `forward`, which computes with the model in training mode."""
         self.model, self.forward = model, forward
         self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
-        self._graphs: dict[Form, _Recorded] = {}
-        self._calls: Counter[Form] = Counter()
-        self._gives_up = False
+        self._recorder = Recorder(self._run, "a training step")
+        self._tried_out = False
 
     def __call__(self, weight: float, *inputs: Tensor) -> dict[str, Tensor]:
         """Add the gradients of a loss times `weight` to those of the parameters; return what `forward` does."""
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        form = (weight, *((tuple(x.shape), x.dtype) for x in inputs))
-        if not self._calls:
+        if not self._tried_out:
             self._try_out(weight, *inputs)
-        self._calls[form] += 1
-        if form not in self._graphs and self._calls[form] > WARM_UPS and not self._gives_up:
-            self._record(form, weight, inputs)
-        recorded = self._graphs.get(form)
-        if recorded is None or self._gives_up:
-            return dict(self._run(weight, *inputs))
-        torch._foreach_copy_(recorded.inputs, list(inputs))
-        recorded.graph.replay()
-        return {key: value.clone() for key, value in recorded.outputs.items()}
+            self._tried_out = True
+        return self._recorder(weight, *inputs)
 
     def _try_out(self, weight: float, *inputs: Tensor) -> None:
         """See once that the compiled gradients are those of the plain operations; if not, compile no more.
@@ -98,25 +159,6 @@ class Passes:
         sums = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         torch._foreach_add_(sums, list(gradients))
         return {key: value.detach() for key, value in found.items()}
-
-    def _record(self, form: Form, weight: float, inputs: Sequence[Tensor]) -> None:
-        """Record the passes over batches of a form; where that cannot be done, say so in one line."""
-        own = [x.clone() for x in inputs]
-        pool = next((one.graph.pool() for one in self._graphs.values()), None)
-        try:
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-                outputs = self._run(weight, *own)
-        except RuntimeError as error:
-            self._gives_up = True
-            reason = str(error).splitlines()[0]
-            print(
-                f"a training step cannot be recorded ({reason}); it is launched bit by bit",
-                file=sys.stderr,
-                flush=True,
-            )
-            return
-        self._graphs[form] = _Recorded(graph, own, outputs)
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:

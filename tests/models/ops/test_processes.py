@@ -26,8 +26,9 @@ def run(name, own, group=None):
     ops, x = IMPLEMENTATIONS[name], random(ROWS, 7, 4, 6)
     with row_counts(COUNTS[own]):
         y = ops.norm_relu_linear(Term(x[own], norms[0]), weight)
-        y = ops.temporal_branches(y, embed, inner, convs, stride=2)
-        y = ops.relu_sum(Term(y, norms[1]))
+        offset = torch.zeros_like(norms[1].bias)
+        y = ops.temporal_branches(y, embed, inner, convs, norms[1], offset, stride=2)
+        y = ops.relu_sum(y)
     grad = random(ROWS, *y.shape[1:], seed=9).detach() * COUNTS.view(-1, 1, 1, 1)
     grad_x, *grads = torch.autograd.grad(y, [x, *parameters], grad[own])
     if group is not None:

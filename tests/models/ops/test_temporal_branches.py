@@ -18,7 +18,7 @@ def make_parts(dilations, stride, channels=6):
 
 
 def slow_branches(x, embed, norm, convs, stride):
-    """Visit every output frame of every branch; of equal frames the first is the maximum."""
+    """Visit every output frame of every branch, not normalized; of equal frames the first is the maximum."""
     embedded = x @ embed.weight.t()
     inner, running = slow_norm(embedded[..., :-WIDTH], norm, embed.bias[:-WIDTH])
     *parts, pooled = inner.relu().split(WIDTH, dim=3)
@@ -40,16 +40,23 @@ def slow_dilated(part, conv, t):
 
 
 def compare(name, x, dilations, stride, *, counts=None, training=True):
+    """Compare the branches, normalized and cut off at zero as what they are added to."""
     embed, norm, convs = make_parts(dilations, stride)
-    norm.train(training)
-    assert_same(
-        lambda x: IMPLEMENTATIONS[name].temporal_branches(x, embed, norm, convs, stride=stride),
-        lambda x: slow_branches(x, embed, norm, convs, stride),
-        x,
-        [*embed.parameters(), *norm.parameters(), *(conv.weight for conv in convs)],
-        norms=[norm],
-        counts=counts,
-    )
+    last, offset = make_norm(len(embed.weight)), random(len(embed.weight), seed=7)
+    norms, run = [norm.train(training), last.train(training)], IMPLEMENTATIONS[name]
+
+    def ours(x):
+        found = run.temporal_branches(x, embed, norm, convs, last, offset, stride=stride)
+        return run.relu_sum(found)
+
+    def slow(x):
+        branches, inner = slow_branches(x, embed, norm, convs, stride)
+        y, running = slow_norm(branches, last, offset)
+        return y.relu(), [*inner, running]
+
+    weights = [offset, *(conv.weight for conv in convs)]
+    parameters = [p for module in (embed, norm, last) for p in module.parameters()]
+    assert_same(ours, slow, x, [*parameters, *weights], norms=norms, counts=counts)
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)

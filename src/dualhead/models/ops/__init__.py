@@ -79,11 +79,18 @@ def window_graph_conv(
 
 
 def temporal_branches(
-    x: Tensor, embed: nn.Linear, norm: BatchNorm, convs: Iterable[nn.Conv2d], *, stride: int
-) -> Tensor:
-    """Return an MS-TCN's branches side by side; see `plain.temporal_branches`."""
+    x: Tensor,
+    embed: nn.Linear,
+    norm: BatchNorm,
+    convs: Iterable[nn.Conv2d],
+    last: BatchNorm,
+    offset: Tensor,
+    *,
+    stride: int,
+) -> Term | Tensor:
+    """Return an MS-TCN's branches side by side, to be added up; see `plain.temporal_branches`."""
     run = IMPLEMENTATIONS[chosen(x)].temporal_branches
-    found: Tensor = run(x, embed, norm, convs, stride=stride)
+    found: Term | Tensor = run(x, embed, norm, convs, last, offset, stride=stride)
     return found
 
 

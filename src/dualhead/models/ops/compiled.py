@@ -110,7 +110,9 @@ class _Slots:
     def lay_out(self, x: Tensor) -> Tensor:
         """Return x, (B, T, V, C), in its slots, (frames, V, C)."""
         body = self.count * self.stride
-        rest = -(-(max(self.window - self.stride, 0) + self.beyond) // body)  # in bodies: one copy, not two
+        rest = -(
+            -(max(self.window - self.stride, 0) + self.beyond) // body
+        )  # in bodies: one copy, not two
         behind = body - self.before - self.frames
         return F.pad(x, (0, 0, 0, 0, self.before, behind, 0, rest)).flatten(0, 1)
 
@@ -219,17 +221,35 @@ def _sum_of_products(a: Tensor, b: Tensor) -> Tensor:
 
 
 def temporal_branches(
-    x: Tensor, embed: nn.Linear, norm: BatchNorm, convs: Iterable[nn.Conv2d], *, stride: int
+    x: Tensor,
+    embed: nn.Linear,
+    norm: BatchNorm,
+    convs: Iterable[nn.Conv2d],
+    last: BatchNorm,
+    offset: Tensor,
+    *,
+    stride: int,
 ) -> Tensor:
-    """Return the branches as `plain.temporal_branches` does, all dilated convolutions as one of a sparse kernel."""
+    """Return the branches as `plain.temporal_branches` does, all dilated convolutions as one of a sparse kernel.
+
+    Each part is normalized by itself, so that they are put side by side only as they are added up.
+    """
     convs = list(convs)
     width = len(embed.weight) - len(norm.weight)
     inner = width * len(convs)
     dilated, pooled, left = torch.split(linear(x, embed.weight), [inner, width, width], dim=3)
-    parts = [_maximum(_active(pooled, norm, embed, slice(inner, inner + width)), stride)]
+    parts = [
+        _maximum(_active(pooled, norm, embed, slice(inner, inner + width)), stride),
+        left[:, ::stride],
+    ]
     if convs:
         parts.insert(0, _dilated(_active(dilated, norm, embed, slice(inner)), convs, stride))
-    return torch.cat([*parts, left[:, ::stride]], dim=3)
+    results, first = [], 0
+    for part in parts:
+        own = slice(first, first + part.shape[3])
+        results.append(_normalize(Term(part, last, offset[own]), own))
+        first = own.stop
+    return torch.cat(results, dim=3)
 
 
 def _active(x: Tensor, norm: BatchNorm, embed: nn.Linear, own: slice) -> Tensor:

@@ -25,6 +25,7 @@ vectors, as the backward pass of a normalization, is not stored in float32 befor
 TRACING = {
     "force_non_lazy_backward_lowering": True,  # it may fail, too
     "autograd_cache_allow_custom_autograd_functions": True,  # ours depend on their arguments alone
+    "ban_recompute_long_fusible_chains": False,  # else a part's (x - mean) / std is stored in float32
 }
 BUCKET = 8
 """Bodies are filled up to a multiple of this: few sizes, so that few graphs are compiled."""

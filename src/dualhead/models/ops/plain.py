@@ -58,9 +58,16 @@ def window_graph_conv(
 
 
 def temporal_branches(
-    x: Tensor, embed: nn.Linear, norm: BatchNorm, convs: Iterable[nn.Conv2d], *, stride: int
-) -> Tensor:
-    """Return an MS-TCN's branches side by side, without the last biases and normalizations (Eq. 2).
+    x: Tensor,
+    embed: nn.Linear,
+    norm: BatchNorm,
+    convs: Iterable[nn.Conv2d],
+    last: BatchNorm,
+    offset: Tensor,
+    *,
+    stride: int,
+) -> Term | Tensor:
+    """Return an MS-TCN's branches side by side, as a summand of `relu_sum` (Eq. 2).
 
     Each is a 1x1 convolution; of all but the last it is normalized and cut off at zero, and a dilated convolution over
     time follows or, in the last but one, the maximum of three frames.
@@ -70,10 +77,12 @@ def temporal_branches(
         embed: the 1x1 convolutions of all branches, to O channels.
         norm: the normalization of all branches but the last.
         convs: a dilated convolution for each branch but the last two.
+        last: the last normalization of all branches.
+        offset: their biases in front of it, (O,).
         stride: frames between two outputs.
 
     Returns:
-        (B, ceil(T / stride), V, O).
+        (B, ceil(T / stride), V, O), with `last` to be normalized by, or normalized.
     """
     width = len(embed.weight) - len(norm.weight)
     inner = linear(x, embed.weight[:-width])
@@ -81,7 +90,8 @@ def temporal_branches(
     *parts, pooled = torch.split(active, width, dim=3)
     results = [convolve(part, conv) for part, conv in zip(parts, convs, strict=True)]
     plain = linear(x[:, ::stride], embed.weight[-width:])
-    return torch.cat([*results, max_pool(pooled, stride), plain], dim=3)
+    branches = torch.cat([*results, max_pool(pooled, stride), plain], dim=3)
+    return Term(branches, last, offset)
 
 
 def convolve(x: Tensor, conv: nn.Conv2d, bias: Tensor | None = None) -> Tensor:

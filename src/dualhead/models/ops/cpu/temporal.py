@@ -59,18 +59,25 @@ def _neighbors(x: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def temporal_branches(
-    x: Tensor, embed: nn.Linear, norm: BatchNorm, convs: Iterable[nn.Conv2d], *, stride: int
-) -> Tensor:
+    x: Tensor,
+    embed: nn.Linear,
+    norm: BatchNorm,
+    convs: Iterable[nn.Conv2d],
+    last: BatchNorm,
+    offset: Tensor,
+    *,
+    stride: int,
+) -> Term | Tensor:
     """Return all branches, storing only what the 1x1 convolutions gave; the contract is `plain`'s."""
     if not norm.training:
-        return plain.temporal_branches(x, embed, norm, convs, stride=stride)
+        return plain.temporal_branches(x, embed, norm, convs, last, offset, stride=stride)
     embedded, channels = linear(x, embed.weight), len(norm.weight)
     seen = Normalization.of(Term(embedded.detach(), norm, embed.bias[:channels].detach()))
     weights = [conv.weight for conv in convs]
     result: Tensor = _TemporalBranches.apply(  # type: ignore[no-untyped-call]  # torch's
         seen, list(convs), stride, embedded, norm.weight, norm.bias, embed.bias, *weights
     )
-    return result
+    return Term(result, last, offset)
 
 
 class _TemporalBranches(torch.autograd.Function):
