@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -38,6 +39,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 """The last one not for a new Python: a Ctrl-C while it imports is answered by Python itself."""
 EXPECTED = (0, 1, REQUEUE, 130)
 """Exit codes of a command that ends by itself after a signal; 1 with its line: a worker is gone."""
+NAMELESS = re.compile(r"dualhead \w+: \w+Error: ")
+"""Begin of a line that tells the class of an error, for there is no better word for it."""
 SHARE_REMOVED = 0.5
 """Of the kills, so many are followed by what Snakemake does: it removes the outputs."""
 _STAGES: dict[Path, dict[str, Stage]] = {}
@@ -87,7 +90,7 @@ def failed(child: Child, folder: Path) -> Verdict:
     """Judge a command that failed: its last line says why, in one line with a file of ours."""
     lines = child.text.strip().splitlines() or [""]
     is_refusal = child.code == 1 and lines[-1].startswith("dualhead ") and str(folder) in lines[-1]
-    if is_refusal and "Traceback" not in child.text:
+    if is_refusal and "Traceback" not in child.text and not NAMELESS.match(lines[-1]):
         return Verdict(Outcome.REFUSED, lines[-1])
     return Verdict(Outcome.TRACEBACK, f"exit code {child.code}: {child.text[-2000:]}")
 

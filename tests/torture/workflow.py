@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from tests.torture.verdicts import Attempt, Outcome, Target, Verdict, same
 SECONDS = 300
 COMMAND = ("snakemake", "--cores", "2", "reproduce_tables")
 PLACES = ("results/store", "results/runs", "results/ensembles", "results/tables", "results/figures")
+MOST_KILLS = 6
+"""Kills of one real workflow, before it may end."""
 SETTLED = 3.0
 """Seconds after which a finished job is known to Snakemake."""
 HOUR = 3600.0
@@ -216,20 +219,14 @@ def real(folder: Path) -> Attempt:
 
     def attempt(seed: int) -> Verdict:
         rng = random.Random(seed)
-        workspace = _real_workspace(folder / f"{seed}")
-        number = rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
-        log = (workspace / "log.txt").open("w")
-        process = subprocess.Popen(
-            _real_command(workspace), stdout=log, stderr=log, start_new_session=True
-        )
-        send = os.killpg if rng.random() < 0.5 else os.kill
-        try:
-            process.wait(rng.uniform(0, 0.9 * seconds))
-        except subprocess.TimeoutExpired:
-            send(process.pid, number)
-            process.wait()
-        if left := wait_for_none(process.pid, SECONDS):
-            return Verdict(Outcome.HANG, f"processes {left} are left")
+        workspace, kills = _real_workspace(folder / f"{seed}"), 0
+        for _ in range(rng.randint(1, MOST_KILLS)):
+            ended, left = _real_killed(workspace, rng, seconds)
+            if left:
+                return Verdict(Outcome.HANG, f"processes {left} are left")
+            if ended:
+                break
+            kills += 1
         again = subprocess.run(
             _real_command(workspace), capture_output=True, text=True, check=False
         )
@@ -241,9 +238,25 @@ def real(folder: Path) -> Attempt:
         shutil.rmtree(workspace)
         if other:
             return Verdict(Outcome.ACCEPTED, f"differ: {other}")
-        return Verdict(Outcome.SAME)
+        return Verdict(Outcome.SAME, count=kills)
 
     return attempt
+
+
+def _real_killed(workspace: Path, rng: random.Random, seconds: float) -> tuple[bool, list[int]]:
+    """Kill the workflow, alone or with its jobs; return whether it had ended, and which processes stay."""
+    number = rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+    send = os.killpg if rng.random() < 0.5 else os.kill
+    with (workspace / "log.txt").open("w") as log:
+        process = subprocess.Popen(
+            _real_command(workspace), stdout=log, stderr=log, start_new_session=True
+        )
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(rng.uniform(0, 0.5 * seconds))
+        return True, wait_for_none(process.pid, SECONDS)
+    send(process.pid, number)
+    process.wait()
+    return False, wait_for_none(process.pid, SECONDS)
 
 
 FEWER = {
