@@ -392,6 +392,16 @@ def test_latex_cites_and_escapes(paper, published):
     assert {line.count("&") for line in rows} == {13}
 
 
+def test_latex_prints_what_stands_in_a_title(paper, published):
+    frame = build(paper, "table1", published)
+    frame["title"], frame["table"] = r"1 % of #1 & $x_1$ {e} ~f^g \h", "50 % & more"
+    text = latex_text(frame)
+    printed_title = (
+        r"1 \% of \#1 \& \$x\_1\$ \{e\} \textasciitilde{}f\textasciicircum{}g \textbackslash{}h"
+    )
+    assert rf"\caption{{{printed_title}}}\label{{tab:50-----more}}" in text
+
+
 def test_the_terminal_shows_ours_with_verdicts(paper, published):
     console = Console(file=StringIO(), width=160)
     show_tables({"table1": build(paper, "table1", published)}, console)

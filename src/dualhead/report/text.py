@@ -235,7 +235,7 @@ def _cell(text: str) -> str:
 def latex_text(frame: pd.DataFrame) -> str:
     """Return a table in LaTeX (booktabs); it shrinks to the line if it is wider."""
     (part,) = printed(frame)
-    name, title = frame["table"].iloc[0], frame["title"].iloc[0]
+    name, title = re.sub(r"[^\w.-]", "-", frame["table"].iloc[0]), frame["title"].iloc[0]
     aligns = "".join(column.align[0] for column in part.columns)
     bold = [ours and not all(part.ours) for ours in part.ours]
     body = [_latex_row(*row) for row in zip(part.rows, bold, part.citations, strict=True)]
@@ -286,10 +286,16 @@ def _latex_row(row: Sequence[str], bold: bool, citation: str | None) -> str:
     return " & ".join(texts) + r" \\"
 
 
+LATEX = {
+    **{character: f"\\{character}" for character in "&%_#${}"},
+    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
+    **{"\N{MINUS SIGN}": "$-$", "\N{EN DASH}": "--", "±": r"$\pm$"},
+}
+"""Characters that mean something to LaTeX, or that its fonts lack -> themselves in print."""
+
+
 def _escape(text: str) -> str:
-    special = {"\N{MINUS SIGN}": "$-$", "\N{EN DASH}": "--", "±": r"$\pm$"}
-    special |= {character: f"\\{character}" for character in "&%_#"}
-    return "".join(special.get(character, character) for character in text)
+    return "".join(LATEX.get(character, character) for character in text)
 
 
 # --- the terminal ----------------------------------------------------------------------
