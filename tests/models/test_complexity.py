@@ -35,7 +35,9 @@ def params(root):
 
 
 def build(params, name, changes, layout="ntu25", num_classes=60):
-    return build_model(name, {**params[name], **changes}, LAYOUTS[layout], num_classes)
+    """Return a network of full size, without values."""
+    with torch.device("meta"):
+        return build_model(name, {**params[name], **changes}, LAYOUTS[layout], num_classes)
 
 
 @pytest.mark.parametrize("variant", COUNTS)

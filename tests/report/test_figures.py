@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -26,9 +27,16 @@ def drawn(fake, name, folder):
     return paths
 
 
+@pytest.fixture(scope="module")
+def drawn_once(synthetic, tmp_path_factory):
+    """Draw a figure; return the files of the first time."""
+    folder = tmp_path_factory.mktemp("figures")
+    return cache(lambda name: drawn(synthetic, name, folder))
+
+
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_one_vector_page_with_its_fonts(name, synthetic, tmp_path):
-    pdf, svg = drawn(synthetic, name, tmp_path)
+def test_a_figure_is_one_vector_page_with_its_fonts(name, drawn_once):
+    pdf, svg = drawn_once(name)
     (page,) = PdfReader(pdf).pages
     fonts = page["/Resources"]["/Font"].values()
     for font in fonts:
@@ -39,8 +47,8 @@ def test_a_figure_is_one_vector_page_with_its_fonts(name, synthetic, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["class_gain", "network"])
-def test_the_same_results_give_the_same_bytes(name, synthetic, tmp_path):
-    first = [path.read_bytes() for path in drawn(synthetic, name, tmp_path)]
+def test_the_same_results_give_the_same_bytes(name, synthetic, drawn_once, tmp_path):
+    first = [path.read_bytes() for path in drawn_once(name)]
     second = [path.read_bytes() for path in drawn(synthetic, name, tmp_path)]
     assert first == second
 

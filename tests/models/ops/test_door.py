@@ -9,7 +9,7 @@ from dualhead.models.fold import fold
 from tests.models.test_models import CLASSES, small_settings
 
 
-@pytest.fixture(params=["dualhead", "ms_g3d"])
+@pytest.fixture(scope="module", params=["dualhead", "ms_g3d"])
 def model(request):
     torch.manual_seed(4)
     return build_model(request.param, small_settings(request.param), LAYOUTS["ntu25"], CLASSES)
