@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from dualhead.arrays import Columns, Parts
-from dualhead.data.archives import list_files
 from dualhead.data.bodies import prepare_bodies
 from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample
 from dualhead.data.datasets.missing import find_missing_list
+from dualhead.data.datasets.named import Named, list_named
 from dualhead.data.skeleton_file import read_skeleton
 from dualhead.layout import LAYOUTS
 from dualhead.settings.params import Settings
@@ -85,19 +85,16 @@ def list_skeleton_files(raw: Sequence[Path]) -> tuple[list[RawSample], list[Drop
     Raises:
         ValueError: for a path with nothing there, or an archive that was cut short.
     """
-    samples: list[RawSample] = []
-    dropped: list[Dropped] = []
-    for file in (file for path in raw for file in list_files(path, *SUFFIXES)):
-        name = re.sub(r"\.skeleton(\.txt)?$", "", file.path.name, flags=re.IGNORECASE)
-        meta = parse_name(name)
-        if meta is None or meta["action"] == 0:
-            detail = f"{file.path} is not named like {EXAMPLE}"
-            detail += "" if meta is None else ": actions count from A001"
-            dropped.append(Dropped(name, "", "unknown_name", detail))
-        else:
-            label = meta.pop("action") - 1
-            samples.append(RawSample(name, label, meta, file.source, file.member, file.size))
+    samples, dropped = list_named(raw, SUFFIXES, _named, EXAMPLE)
     return sorted(samples, key=lambda sample: sample.name), dropped
+
+
+def _named(name: str) -> Named | str:
+    meta = parse_name(name)
+    if meta is None:
+        return ""
+    label = meta.pop("action") - 1
+    return Named(name, label, meta) if label >= 0 else ": actions count from A001"
 
 
 def list_recordings(raw: Sequence[Path], *, setups: range) -> tuple[list[RawSample], list[Dropped]]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from dualhead.arrays import Array, Columns, Parts
-from dualhead.data.archives import list_files
 from dualhead.data.bodies import prepare_one
 from dualhead.data.dataset import Dataset, Dropped, Prepared, RawSample, quoted
+from dualhead.data.datasets.named import Named, list_named
 from dualhead.layout import LAYOUTS
 from dualhead.settings.params import Settings
 
@@ -37,20 +37,16 @@ LABELS = {action: label for label, action in enumerate(ACTIONS)}
 
 def list_recordings(raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
     """Return the recordings, `a01_s01_e00_v01.json`, in folders or archives."""
-    samples: list[RawSample] = []
-    dropped: list[Dropped] = []
-    for file in (file for path in raw for file in list_files(path, ".json")):
-        name = file.path.stem
-        match = NAME.fullmatch(name)
-        label = LABELS.get(int(match["action"])) if match else None
-        if match is None or label is None:
-            actions = ", ".join(f"{action:02d}" for action in ACTIONS)
-            detail = f"{file.path} is not named like {EXAMPLE} with an action of {actions}"
-            dropped.append(Dropped(name, "", "unknown_name", detail))
-        else:
-            meta = {column: int(match[column]) for column in META_COLUMNS}
-            samples.append(RawSample(name, label, meta, file.source, file.member, file.size))
-    return samples, dropped
+    actions = ", ".join(f"{action:02d}" for action in ACTIONS)
+    return list_named(raw, (".json",), _parse_name, f"{EXAMPLE} with an action of {actions}")
+
+
+def _parse_name(name: str) -> Named | str:
+    match = NAME.fullmatch(name)
+    label = LABELS.get(int(match["action"])) if match else None
+    if match is None or label is None:
+        return ""
+    return Named(name, label, {column: int(match[column]) for column in META_COLUMNS})
 
 
 def prepare_recording(content: bytes, sample: RawSample, settings: Settings) -> Prepared:

@@ -14,9 +14,9 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from dualhead.arrays import Array, Columns, Parts
-from dualhead.data.archives import list_files
 from dualhead.data.bodies import prepare_one
 from dualhead.data.dataset import WHOLE, Dataset, Dropped, Prepared, RawSample, quoted
+from dualhead.data.datasets.named import Named, list_named
 from dualhead.layout import LAYOUTS
 from dualhead.settings.params import Settings
 
@@ -53,22 +53,16 @@ DAMAGES = (
 
 def list_recordings(raw: Sequence[Path]) -> tuple[list[RawSample], list[Dropped]]:
     """Return the recordings, `a1_s1_t1_skeleton.mat`, in folders or archives."""
-    samples: list[RawSample] = []
-    dropped: list[Dropped] = []
-    for file in (file for path in raw for file in list_files(path, ".mat")):
-        stem = file.path.stem
-        match = NAME.fullmatch(stem)
-        if match is None or not 1 <= int(match["action"]) <= len(ACTIONS):
-            detail = (
-                f"{file.path} is not named like {EXAMPLE} with an action of 1 to {len(ACTIONS)}"
-            )
-            dropped.append(Dropped(stem, "", "unknown_name", detail))
-            continue
-        name = stem.lower().removesuffix("_skeleton")
-        meta = {column: int(match[column]) for column in META_COLUMNS}
-        label = int(match["action"]) - 1
-        samples.append(RawSample(name, label, meta, file.source, file.member, file.size))
-    return samples, dropped
+    rule = f"{EXAMPLE} with an action of 1 to {len(ACTIONS)}"
+    return list_named(raw, (".mat",), _parse_name, rule)
+
+
+def _parse_name(name: str) -> Named | str:
+    match = NAME.fullmatch(name)
+    if match is None or not 1 <= int(match["action"]) <= len(ACTIONS):
+        return ""
+    meta = {column: int(match[column]) for column in META_COLUMNS}
+    return Named(name.lower().removesuffix("_skeleton"), int(match["action"]) - 1, meta)
 
 
 def prepare_recording(content: bytes, sample: RawSample, settings: Settings) -> Prepared:
