@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import resource
 import zlib
 from contextlib import contextmanager
@@ -40,6 +41,15 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path):
         raise RuntimeError
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("name", "found"), [("folder", "a folder"), ("pipe", "a device")])
+def test_no_file_is_put_in_place_of_a_folder_or_a_device(tmp_path, name, found):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=f"expected the name of a file to write, found {found}"):
+        write_text(tmp_path / name, "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 
 
 def test_json_csv_and_text_are_read_as_they_were_written(tmp_path):

@@ -43,8 +43,12 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name is always the same, so that what a killed process left is overwritten.
 
     Raises:
+        ValueError: if `path` is a folder or a device, which a file is not put in place of.
         OSError: naming `path`, if the disk is full or the folder cannot be written.
     """
+    if path.exists() and not path.is_file():
+        found = "a folder" if path.is_dir() else "a device or a pipe"
+        raise ValueError(f"{path}: expected the name of a file to write, found {found}")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     try:

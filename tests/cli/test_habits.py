@@ -80,6 +80,26 @@ def test_minus_is_standard_output_or_refused(name: str, capsys: pytest.CaptureFi
     assert f"expected the path of a file, found -: `dualhead {name}` never writes that" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("predict a.pt walk.json --output walk.json", "read as paths"),
+        ("predict a.pt walk.json --output ./sub/../a.pt", "read as paths"),
+        ("predict --checkpoint a.pt walk.json --output a.pt", "read as checkpoint"),
+        ("evaluate --checkpoint a --store b --scores a --metrics m --classes c", "as checkpoint"),
+        ("evaluate --checkpoint a --store b --scores s --metrics s --classes c", "written as"),
+        ("prepare --dataset ntu60 --raw raw.zip --output raw.zip", "read as raw"),
+    ],
+)
+def test_what_is_read_is_not_written_over(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        door.parse(words.split())
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "expected another file than" in last and said in last
+
+
 def test_a_mistyped_command_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         door.main(["statsu"])

@@ -49,9 +49,9 @@ def commands_with_grid(grid: Path, folder: Path, published: Path) -> dict[str, l
     return {
         "configure": ["--grid", grid, "--run", "x", "--output", out],
         "ensemble": ["--grid", grid, "--ensemble", "x", "--runs", folder]
-        + [word for option in ensemble for word in (option, out)],
+        + [word for option in ensemble for word in (option, folder / option)],
         "table": ["--grid", grid, *results, "--published", published],
-        "summary": ["--grid", grid, *results, "--output", out, "--curves", out],
+        "summary": ["--grid", grid, *results, "--output", out, "--curves", folder / "curves"],
         "figure": [
             "--grid",
             grid,
@@ -67,7 +67,7 @@ def commands_with_grid(grid: Path, folder: Path, published: Path) -> dict[str, l
             "--grid",
             grid,
             *results,
-            *(word for name in pdf for word in (f"--{name}", out)),
+            *(word for name in pdf for word in (f"--{name}", folder / name)),
         ],
         "explain": ["table1", "--grid", grid, *results],
         "status": ["--grid", grid, *results],

@@ -16,7 +16,7 @@ from typing import Final
 
 import dualhead
 from dualhead.cli import data, networks, report, runs, serve, view, workspace
-from dualhead.cli.options import find_results
+from dualhead.cli.options import find_results, overwritten
 from dualhead.files import FOREIGN
 from dualhead.progress import write_any_character
 from dualhead.settings.schema import closest
@@ -168,6 +168,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                 f"argument --{name}: expected the path of a file, found -: "
                 f"`dualhead {options.command}` never writes that to standard output"
             )
+    if fault := overwritten(options, OUTPUTS):
+        whole.error(fault)
     options.rest = rest
     find_results(options)
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +56,35 @@ def add_directory(command: argparse.ArgumentParser, *, names: Sequence[str] = ()
     text = "the workspace (default: this folder)"
     names = ("--directory", *names)
     command.add_argument(*names, type=Path, default=Path(), metavar="FOLDER", help=text)
+
+
+def overwritten(options: argparse.Namespace, outputs: Sequence[str]) -> str:
+    """Return what is wrong with a file to write that is read as well, or is given twice; empty if nothing is.
+
+    Args:
+        options: of one command, as parsed.
+        outputs: names of the options that say what is written.
+    """
+    written = [(name, path) for name in outputs for path in _paths(options, name)]
+    read = [
+        (name, path)
+        for name in vars(options)
+        if name not in outputs
+        for path in _paths(options, name)
+    ]
+    for number, (name, path) in enumerate(written):
+        for other, there in (*read, *written[:number]):
+            if os.path.realpath(path) == os.path.realpath(there):
+                used = "read" if (other, there) in read else "written"
+                return f"argument --{name}: expected another file than {path}, which is {used} as {other}"
+    return ""
+
+
+def _paths(options: argparse.Namespace, name: str) -> list[Path]:
+    """Return the paths that an option was given, apart from - for a terminal."""
+    given = getattr(options, name, None)
+    paths = given if isinstance(given, list) else [given]
+    return [path for path in paths if isinstance(path, Path) and path != Path("-")]
 
 
 def add_results(command: argparse.ArgumentParser) -> None:
