@@ -6,7 +6,7 @@ import pytest
 from dualhead.data.store import Store
 from dualhead.report.claims import CONTRADICTED, HOLDS, ONE_RUN, claims_of, totals
 from dualhead.report.copies import all_without, copied_tests
-from dualhead.report.pdf.front import abstract, copies_table, heading, main_table
+from dualhead.report.pdf.front import abstract, copies_table, heading, main_table, warnings
 from dualhead.report.pdf.protocol import protocol
 from dualhead.report.pdf.runs import read_runs
 from dualhead.report.results import Cell, addresses
@@ -21,6 +21,11 @@ from tests.builders.fake_results import paper_params, synthetic_params
 @pytest.fixture(scope="module")
 def published(root) -> params.Settings:
     return params.read_yaml(root / "reports" / "published.yaml")
+
+
+@pytest.fixture(scope="module")
+def one_seed(tmp_path_factory) -> fake_results.Fake:
+    return fake_results.build(tmp_path_factory.mktemp("one_seed"), synthetic_params())
 
 
 def grid_of(changes):
@@ -165,8 +170,8 @@ def test_every_number_is_given_without_the_copied_test_samples(tmp_path, publish
         assert len(abstract(fake.grid, runs, tables, [], without)) == 4
 
 
-def test_no_column_speaks_of_copies_where_there_are_none(tmp_path, published):
-    fake = fake_results.build(tmp_path, synthetic_params())
+def test_no_column_speaks_of_copies_where_there_are_none(one_seed, published):
+    fake = one_seed
     (path,) = fake.stores.glob("*.h5")
     with Store(path) as store:
         without = list(all_without(fake.grid, fake.results, {path.stem: copied_tests(store)}))
@@ -174,3 +179,36 @@ def test_no_column_speaks_of_copies_where_there_are_none(tmp_path, published):
     assert copies_table(fake.grid, without) is None
     titles = [column["title"] for column in main_table(tables, without)["columns"]]
     assert "Without copies" not in titles
+
+
+def test_the_abstract_ranks_generated_networks_with_their_spread(tmp_path, published):
+    fake = fake_results.build(tmp_path, synthetic_params(seeds=[1, 2, 3]))
+    frame = build_table(fake.grid, "table4", fake.results, published)
+    runs, means = read_runs(fake.grid, fake.results), {}
+    text = abstract(fake.grid, runs, {"table4": frame}, [], [])[2]
+    for variant in fake.grid["tables"]["table4"]["rows"]:
+        cell = Cell("synthetic_xsub", variant, "joint")
+        paths = [fake.results / it / "scores.h5" for it in addresses(fake.grid, cell).values()]
+        found = [read_scores(path, "last", "fusion", "softmax") for path in paths]
+        right = [100 * np.mean(it.values.argmax(1) == it.labels) for it in found]
+        means[np.mean(right)] = f"{np.mean(right):.2f} ± {np.std(right, ddof=1):.2f} %"
+    places = [text.index(means[mean]) for mean in sorted(means, reverse=True)]
+    assert places == sorted(places) and len(places) == 4
+    assert "is shown for" in text
+    frame.loc[0, "mean"] = np.nan
+    assert "Side by side" not in abstract(fake.grid, runs, {"table4": frame}, [], [])[2]
+
+
+def test_one_run_each_ranks_nothing(one_seed, published):
+    frame = build_table(one_seed.grid, "table4", one_seed.results, published)
+    runs = read_runs(one_seed.grid, one_seed.results)
+    assert "which ranks no networks" in abstract(one_seed.grid, runs, {"table4": frame}, [], [])[2]
+
+
+@pytest.mark.parametrize(("classes", "said"), [(8, "each of 2 fine ones"), (4, ""), (9, "")])
+def test_the_warning_says_how_generated_classes_are_crossed(tmp_path, classes, said):
+    settings = synthetic_params()
+    settings["datasets"]["synthetic"] |= {"raw": [], "synthesize": {"classes": classes}}
+    grid = fake_results.resolve(settings)
+    text = warnings(grid, read_runs(grid, tmp_path))[0]["text"]
+    assert ("coarse motions" in text) == bool(said) and said in text

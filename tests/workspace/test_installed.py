@@ -16,6 +16,7 @@ from tests.builders.installed import ROOT, Installation, install
 
 pytestmark = pytest.mark.workflow
 SMALLER = {
+    "seeds": [1],
     "input": {"num_frames": 16},
     "dualhead": {
         **{"gcn_scales": 3, "g3d_scales": 2},

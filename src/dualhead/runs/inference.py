@@ -21,7 +21,7 @@ from dualhead.runs.replay import Recorder
 
 Array = npt.NDArray[np.float32]
 
-CPU_WARNING = "torch can use no GPU here: computing on the CPU; the log says how long it takes"
+CPU_WARNING = "torch can use no GPU here: computing on the CPU"
 
 
 def choose_device(name: str) -> torch.device:

@@ -54,7 +54,10 @@ def verify_results(results: Path, say: Callable[[str], None]) -> str:
             damaged += 1
     count = len(told) + damaged
     if not count:
-        raise ValueError(f"{results}: no results; give the folder that holds runs/ and store/")
+        raise ValueError(
+            f"{results}: no results; give the folder that holds runs/ and store/, or raw recordings by --dataset "
+            "and --raw"
+        )
     if damaged:
         raise ValueError(f"{results}: {damaged} of {count} files are not as they were written")
     return (
