@@ -8,6 +8,8 @@ import pytest
 from tests.torture import __main__ as command
 from tests.torture import watch
 from tests.torture.counts import BEGIN, END, Counts, add_to_docs
+from tests.torture.right import RIGHT, Right, faults
+from tests.torture.scripts import adapted
 from tests.torture.verdicts import Outcome, Verdict, damage, judge, seed_of
 
 REFUSED = Verdict(Outcome.REFUSED, "a.json: damaged")
@@ -93,3 +95,23 @@ def test_counts_are_added_to_those_between_the_marks(tmp_path):
     assert text.splitlines().count("* Seed 1") == text.splitlines().count("* Seed 3") == 1
     assert "old" not in text
     assert text.startswith("before") and text.endswith("after\n")
+
+
+def test_what_a_script_prints_is_judged():
+    right = Right((r"^rc 0",), (r"lost",))
+    assert [] == faults(right, "x\nrc 0\n")
+    found = faults(right, "rc 1\nTraceback (most recent call last):\nlost")
+    assert ["not there: ^rc 0", "there: lost", "there: Traceback"] == found
+    assert [] == faults(right._replace(allows=(r"Traceback",)), "rc 0\nTraceback")
+
+
+def test_every_script_has_a_right_end_and_a_row_in_the_documents(shared, root):
+    names = {path.stem for path in (shared / "cases/workflow").glob("[wy]*.sh")}
+    assert names == set(RIGHT)
+    text = (root / "docs/reliability.md").read_text(encoding="utf-8")
+    assert not [name for name in names if name not in text]
+
+
+def test_a_script_is_given_todays_names_and_its_folders(tmp_path):
+    text = adapted("cd $H/w; from dualhead import params # $HOME", tmp_path, is_common=False)
+    assert f"cd {tmp_path}/w; from dualhead.settings import checks as params # $HOME" == text

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.torture.counts import Counts
     from tests.torture.verdicts import Attempt, Target, Verdict
 
-PARTS = ("recordings", "results", "settings", "kills", "trouble", "workflow", "real")
-LONG_PARTS = ("real",)
+PARTS = ("recordings", "results", "settings", "kills", "trouble", "workflow", "real", "scripts")
+LONG_PARTS = ("real", "scripts")
 """Parts whose cases take minutes each: tried with `--full`, or when they are named."""
 IN_PROCESS = ("recordings", "results", "settings")
 """Parts whose cases need no process of their own, only one that is watched."""
@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def targets_of(part: str) -> Mapping[str, Target]:
     """Return a part's targets."""
-    from tests.torture import kills, recordings, results, settings, workflow
+    from tests.torture import kills, recordings, results, scripts, settings, workflow
 
     return {
         "recordings": recordings.TARGETS,
@@ -60,6 +60,7 @@ def targets_of(part: str) -> Mapping[str, Target]:
         "trouble": kills.TROUBLE,
         "workflow": workflow.TARGETS,
         "real": {**kills.REAL, **workflow.REAL},
+        "scripts": scripts.TARGETS,
     }[part]
 
 

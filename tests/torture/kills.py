@@ -20,6 +20,7 @@ from unittest import mock
 from dualhead import locks
 from dualhead.files import digest_of
 from dualhead.runs.train import REQUEUE
+from tests.torture.sessions import wait_for_none
 from tests.torture.stages import (
     LEFT,
     SECONDS,
@@ -27,7 +28,6 @@ from tests.torture.stages import (
     Stage,
     build_real,
     build_stages,
-    wait_for_none,
 )
 from tests.torture.verdicts import FAULTS, Attempt, Outcome, Target, Verdict, same
 

@@ -31,6 +31,7 @@ from tests.builders import fake_results
 from tests.builders.readers import READERS
 from tests.builders.tiny import tiny_networks
 from tests.builders.workspaces import ROOT
+from tests.torture.sessions import alive
 
 SECONDS = 120.0
 """Longest time of a stage; all take a second or two."""
@@ -134,27 +135,6 @@ def _unblocked() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def alive(session: int) -> list[int]:
-    """Return the processes of a session that have not ended."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # ended meanwhile
-        if int(fields[3]) == session and fields[0] not in "ZX":
-            found.append(int(path.parent.name))
-    return found
-
-
-def wait_for_none(session: int, seconds: float = 20.0) -> list[int]:
-    """Return which processes of a session are still there after some time."""
-    end = time.monotonic() + seconds
-    while (left := alive(session)) and time.monotonic() < end:
-        time.sleep(0.02)
-    return left
 
 
 @dataclass

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from dualhead.files import digest_of
 from tests.builders.workspaces import ROOT, Workspace, copy_workspace, make_workspace
-from tests.torture.stages import content_of, wait_for_none
+from tests.torture.sessions import wait_for_none
+from tests.torture.stages import content_of
 from tests.torture.verdicts import Attempt, Outcome, Target, Verdict, same
 
 SECONDS = 300
