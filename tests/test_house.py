@@ -2,10 +2,9 @@
 
 import ast
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 FLOORS = (
     ("files", "hdf5", "progress", "locks", "arrays", "settings"),
@@ -107,52 +106,59 @@ def imported_by(nodes: list[ast.AST]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_module_imports_only_from_lower_floors(path):
-    inside = {name.split(".")[1] for name in imports(path) if name.startswith("dualhead.")}
-    others = inside - {owner(path)}
-    wing = (SOURCE / owner(path)).is_dir()
-    above = {name for name in others if FLOOR[name] + wing > FLOOR[owner(path)]}
-    assert not above, f"{owner(path)} (floor {FLOOR[owner(path)]}) imports {above}"
+def found_in(files: list[Path], look: Callable[[Path], set[str]]) -> dict[str, set[str]]:
+    """Return what is found in each file where something is."""
+    return {str(path.relative_to(SOURCE)): found for path in files if (found := look(path))}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_heavy_packages_stay_where_they_belong(path):
-    place = path.relative_to(SOURCE).with_suffix("").as_posix()
-    packages = {name.split(".")[0] for name in imports(path)}
-    assert not {it for it in ONLY if it in packages and not {place, owner(path)} & ONLY[it]}
+def test_a_module_imports_only_from_lower_floors():
+    def above(path: Path) -> set[str]:
+        inside = {name.split(".")[1] for name in imports(path) if name.startswith("dualhead.")}
+        highest = (
+            FLOOR[owner(path)] - (SOURCE / owner(path)).is_dir()
+        )  # wings of a floor never meet
+        return {name for name in inside - {owner(path)} if FLOOR[name] > highest}
+
+    assert found_in(FILES, above) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_no_module_loads_the_compiler_of_torch_when_it_is_imported(path):
+def test_heavy_packages_stay_where_they_belong():
+    def heavy(path: Path) -> set[str]:
+        places = {path.relative_to(SOURCE).with_suffix("").as_posix(), owner(path)}
+        packages = {name.split(".")[0] for name in imports(path)}
+        return {name for name in packages & ONLY.keys() if not places & ONLY[name]}
+
+    assert found_in(FILES, heavy) == {}
+
+
+def test_no_module_loads_the_compiler_of_torch_when_it_is_imported():
     """It takes more than a second, and most commands compile nothing."""
-    top = imported_by(parsed(path).body)
-    assert not {name for name in top if name.startswith(("torch._dynamo", "torch._inductor"))}
+
+    def compilers(path: Path) -> set[str]:
+        top = imported_by(parsed(path).body)
+        return {name for name in top if name.startswith(("torch._dynamo", "torch._inductor"))}
+
+    assert found_in(FILES, compilers) == {}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in FILES if owner(path) != "cli"],  # its help texts name them
-    ids=lambda path: str(path.relative_to(SOURCE)),
-)
-def test_no_module_knows_where_results_lie(path):
-    constants = {
-        node.value
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    assert not {text for text in constants if text.startswith("results/")}
+def test_no_module_knows_where_results_lie():
+    def paths(path: Path) -> set[str]:
+        nodes = ast.walk(parsed(path))
+        constants = {node.value for node in nodes if isinstance(node, ast.Constant)}
+        return {it for it in constants if isinstance(it, str) and it.startswith("results/")}
+
+    assert (
+        found_in([path for path in FILES if owner(path) != "cli"], paths) == {}
+    )  # its help names them
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_no_function_is_longer_than_60_lines(path):
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    long = {
-        node.name: node.end_lineno - node.lineno + 1
-        for node in ast.walk(parsed(path))
-        if isinstance(node, functions) and node.end_lineno - node.lineno + 1 > 60
-    }
-    assert not long
+def test_no_function_is_longer_than_60_lines():
+    def long(path: Path) -> set[str]:
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        nodes = [node for node in ast.walk(parsed(path)) if isinstance(node, functions)]
+        return {node.name for node in nodes if node.end_lineno - node.lineno + 1 > 60}
+
+    assert found_in(FILES, long) == {}
 
 
 def write_table() -> None:

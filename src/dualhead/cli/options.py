@@ -15,7 +15,7 @@ from dualhead.settings.params import Settings
 
 
 class Command(NamedTuple):
-    """A subcommand: what it runs, a line of help, an example, its options, and two habits."""
+    """A subcommand: its function, a line of help, an example, its options, and two habits."""
 
     run: Callable[[argparse.Namespace], int | None]
     text: str

@@ -1,4 +1,4 @@
-"""Bodies of one recording in meters: those that act are chosen and normalized, what is odd about them is noted."""
+"""Bodies of one recording in meters: their choice and normalization, and notes on what is odd about them."""
 
 from __future__ import annotations
 
