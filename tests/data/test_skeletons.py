@@ -107,6 +107,21 @@ def test_what_cannot_be_told_is_asked_for_in_one_line(tmp_path, capsys, shape, o
     assert asked in line and "wave" in line and len(line) < 500
 
 
+def test_recordings_without_a_class_and_classes_alike_are_said(tmp_path, rng, capsys):
+    for name in "abc":
+        np.save(tmp_path / f"{name}.npy", rng.normal(0, 0.3, (4, 25, 3)))
+    (tmp_path / "labels.csv").write_text("name,label\na,Walk\nb,walk\n")
+    output = tmp_path / "out/s.h5"
+    assert prepare(tmp_path, output, "--unit", "m", "--layout", "ntu25") == 0
+    said = capsys.readouterr().err
+    assert (
+        "1 of 3 recordings have no class, so that they neither train nor test; the first: c" in said
+    )
+    assert (
+        "classes that differ in case alone: Walk, walk; if they are one, spell them alike" in said
+    )
+
+
 def test_recordings_without_labels_are_stored_and_in_no_split(tmp_path, rng):
     (tmp_path / "raw").mkdir()
     for name in "abc":
@@ -143,6 +158,7 @@ def test_a_folder_for_each_class_and_a_share_of_each_by_seed(tmp_path, rng):
         ("name,class\na,wave\n", "expected the columns name, label"),
         ("name,label\na,wave\na,sit\n", r"labels\.csv:3: .*a twice"),
         ("name,label,part\na,wave,half\n", "part 'half'"),
+        ("name,label\na,wave, slowly\n", r"labels\.csv:2: expected 2 values, found 3\. Put"),
     ],
 )
 def test_labels_that_cannot_be_are_refused(tmp_path, text, refusal):

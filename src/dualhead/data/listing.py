@@ -132,6 +132,26 @@ def one_sided_splits(dataset: Dataset, meta: Columns) -> list[str]:
     ]
 
 
+def odd_labels(class_names: Sequence[str], samples: Sequence[RawSample]) -> list[str]:
+    """Return a sentence if some recordings have no class, and one for classes that differ in case alone."""
+    unknown = [sample.name for sample in samples if sample.label < 0]
+    lines = []
+    if 0 < len(unknown) < len(samples):
+        lines.append(
+            f"{len(unknown):,} of {len(samples):,} recordings have no class, so that they neither train nor test; "
+            f"the first: {unknown[0]}"
+        )
+    alike: dict[str, list[str]] = {}
+    for name in class_names:
+        alike.setdefault(name.casefold(), []).append(name)
+    lines += [
+        f"classes that differ in case alone: {', '.join(names)}; if they are one, spell them alike"
+        for names in alike.values()
+        if len(names) > 1
+    ]
+    return lines
+
+
 def class_names_of(
     dataset: Dataset, raw: Sequence[Path], samples: Sequence[RawSample]
 ) -> tuple[str, ...]:

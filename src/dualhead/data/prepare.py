@@ -24,6 +24,7 @@ from dualhead.data.listing import (
     columns_of,
     fingerprint_of,
     list_dataset,
+    odd_labels,
     one_sided_splits,
     shown,
 )
@@ -50,7 +51,7 @@ class PrepareReport:
     dropped_bodies: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)  # recordings kept, with what is odd
     first: dict[str, Dropped] = field(default_factory=dict)  # of each reason
-    one_sided: list[str] = field(default_factory=list)  # splits without training or test
+    remarks: list[str] = field(default_factory=list)  # on splits and classes, a sentence each
     frames_beyond: int = 0  # after the first `PADDED_FRAMES` of their recordings
     seconds: float = 0.0
     begin: float = field(default_factory=time.perf_counter)
@@ -77,7 +78,7 @@ class PrepareReport:
             lines.append(f"{reason}: {count:,} {what}; the first: {first.name}: {first.detail}")
         if self.frames_beyond:
             lines.append(f"{self.frames_beyond:,} frames in all lie beyond their first {BEYOND}")
-        return lines + self.one_sided
+        return lines + self.remarks
 
     def drop(self, row: Dropped) -> None:
         """Count one body or sample that is left out, or a note."""
@@ -127,11 +128,12 @@ def prepare(
     fresh = [sample for sample in samples if old is None or sample.name not in old]
     meta = columns_of(dataset, fresh, old)
     refuse_shared(dataset, meta, shown(raw))
-    report.one_sided = one_sided_splits(dataset, meta)
+    class_names = class_names_of(dataset, raw, fresh)
+    report.remarks = one_sided_splits(dataset, meta) + odd_labels(class_names, fresh)
     header = Header(
         dataset=kind,
         layout=dataset.skeleton(),
-        class_names=class_names_of(dataset, raw, fresh),
+        class_names=class_names,
         padding=dataset.padding,
         max_bodies=settings["max_bodies"],
         units=dataset.units,

@@ -64,6 +64,11 @@ def read_labels(content: bytes, place: str) -> dict[str, Label]:
     rows.fieldnames = header
     found: dict[str, Label] = {}
     for row in rows:
+        if beyond := row.get(None):  # where csv puts what has no column
+            raise ValueError(
+                f"{place}:{rows.line_num}: expected {len(header)} values, found {len(header) + len(beyond)}. Put a "
+                "label that holds the mark between them in quotes."
+            )
         values = {key: " ".join((row[key] or "").split()) for key in header}
         values["name"] = (row["name"] or "").strip()
         if not any(values.values()):
