@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -110,7 +111,27 @@ def test_a_member_that_would_leave_the_folder_is_refused(tmp_path, name, kind):
             tar.addfile(tarfile.TarInfo(name))
     with pytest.raises(ValueError, match="would lie outside the folder"):
         unpack(path, tmp_path / "deep" / "folder")
+    if kind == "zip":
+        with pytest.raises(ValueError, match=r"would lie outside the folder.*Pack it anew"):
+            list_files(path)
     assert not list(tmp_path.rglob("outside.txt"))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_there_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w") as file:
+        for content in ("one", "other"):
+            file.writestr("a.skeleton", content)
+    with pytest.raises(ValueError, match=r"its member a\.skeleton is there twice"):
+        list_files(tmp_path / "raw.zip", ".skeleton")
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.npy")).touch()
+    with pytest.raises(
+        ValueError, match=r"a.udcff\.npy': expected a name in UTF-8, found other bytes"
+    ):
+        list_files(tmp_path, ".npy")
 
 
 def test_a_link_in_an_archive_is_refused(tmp_path):

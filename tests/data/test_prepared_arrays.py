@@ -192,6 +192,23 @@ def test_a_wrong_annotation_is_refused_by_its_name(tmp_path, rng, change, messag
         store_of(path, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (
+            {"xsub_train": [A, "b"], "xsub_val": [A]},
+            "expected each recording in one of xsub_train and xsub_val",
+        ),
+        ({"train": [A], "val": [A]}, rf"found 1 in both, such as {A}"),
+        ({"train": 3}, "expected a list of names as split 'train'; found 3"),
+    ],
+)
+def test_parts_that_overlap_or_are_none_are_refused(tmp_path, split, message):
+    (tmp_path / "d.pkl").write_bytes(pickle.dumps({"annotations": [None], "split": split}))
+    with pytest.raises(ValueError, match=message):
+        configured("ntu60", [tmp_path / "d.pkl"], {})
+
+
 def test_what_is_odd_in_annotations_is_noted(tmp_path, rng):
     bodies = {name: someone(rng, 5) for name in NAMES}
     bodies[NAMES[0]][0, 2, 7] = np.nan

@@ -85,6 +85,7 @@ def list_files(path: Path, *suffixes: str) -> list[RawFile]:
         with _archive(path), tarfile.open(path) as tar:
             found = [RawFile(path, item.name, item.size) for item in tar if item.isfile()]
             _read_to_end(tar)
+        _refuse_outside(path, found)
     elif is_zip(path):
         found = _zip_members(path, suffixes)
     else:
@@ -108,6 +109,10 @@ def _walk(folder: Path, suffixes: tuple[str, ...]) -> list[RawFile]:
         entered.add((status.st_dev, status.st_ino))
         folders.sort()
         for file in (Path(place, name) for name in names if _is_wanted(name, suffixes)):
+            if any("\ud800" <= letter <= "\udfff" for letter in str(file)):  # bytes of no text
+                raise ValueError(
+                    f"{str(file)!a}: expected a name in UTF-8, found other bytes. Rename the file."
+                )
             if file.is_symlink() and not file.exists():
                 raise ValueError(
                     f"{file}: a link to {file.readlink()}, where nothing is. Put the file there, "
@@ -126,7 +131,23 @@ def _zip_members(path: Path, suffixes: tuple[str, ...]) -> list[RawFile]:
                 f"{path}: its member {item.filename} is locked with a password. Unpack the archive "
                 "with it, and give the folder."
             )
-    return [RawFile(path, item.filename, item.file_size) for item in items]
+    found = [RawFile(path, item.filename, item.file_size) for item in items]
+    counts = Counter(item.filename for item in items if _is_wanted(item.filename, suffixes))
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise ValueError(f"{path}: its member {twice[0]} is there twice. Pack it anew.")
+    _refuse_outside(path, found)
+    return found
+
+
+def _refuse_outside(path: Path, members: Iterable[RawFile]) -> None:
+    """Refuse an archive whose members would lie outside the folder it is unpacked to: it is not what it seems."""
+    for member in members:
+        name = (member.member or "").replace("\\", "/")
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ValueError(
+                f"{path}: its member {name!r} would lie outside the folder it is unpacked to. Pack it anew, with names "
+                "below one folder."
+            )
 
 
 def is_zip(path: Path) -> bool:

@@ -48,6 +48,7 @@ def _read(path: Path, *stamp: int) -> dict[str, Annotation | None]:
             f"{path}: expected PYSKL's annotations (a list, or `annotations` and `split`); found "
             f"{type(content).__name__}{keys}."
         )
+    _check_split(split, path)
     training = {str(name): 1 for name in split.get("train", ())}
     training |= {str(name): 0 for name in split.get("val", ())}
     annotations: dict[str, Annotation | None] = {}
@@ -61,6 +62,24 @@ def _read(path: Path, *stamp: int) -> dict[str, Annotation | None]:
             raise ValueError(f"{path}: annotation {name} is there twice. Leave one out.")
         annotations[name] = _annotation(entry, f"{path}: {name}", training.get(name, -1))
     return annotations
+
+
+def _check_split(split: Mapping[object, object], path: Path) -> None:
+    """Refuse parts that are no lists of names, and recordings that are both trained and tested on."""
+    parts: dict[str, set[str]] = {}
+    for part, names in split.items():
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ValueError(
+                f"{path}: expected a list of names as split {quoted(part)}; found {quoted(names)}."
+            )
+        parts[str(part)] = set(names)
+    for part, names_of_part in parts.items():
+        other = f"{part.removesuffix('train')}val"
+        if part.endswith("train") and (both := names_of_part & parts.get(other, set())):
+            raise ValueError(
+                f"{path}: expected each recording in one of {part} and {other}; found {len(both):,} in both, such as "
+                f"{min(both)}. Get the file from its authors again."
+            )
 
 
 def _annotation(entry: Mapping[str, object], name: str, training: int) -> Annotation:
