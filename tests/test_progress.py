@@ -67,3 +67,16 @@ def test_a_file_gets_wide_plain_lines(monkeypatch, capsys):
         monkeypatch.delenv(variable, raising=False)
     terminal().print("[red]" + "word " * 38 + "[/]")
     assert capsys.readouterr().out == "word " * 38 + "\n"
+
+
+class Gone(io.StringIO):
+    """A pipe whose reader has left."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_a_reader_that_leaves_is_told_as_print_tells_it(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Gone())
+    with pytest.raises(BrokenPipeError):
+        terminal().print("all runs are done")

@@ -47,10 +47,22 @@ def progress(
     return show(iterable, total, label, unit, scale, describe or str)
 
 
+class Terminal(Console):
+    """A console that leaves a reader who is gone to the command line, as `print` does; rich ends with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error that is being handled.
+
+        Raises:
+            BrokenPipeError: that nobody reads.
+        """
+        raise
+
+
 def terminal() -> Console:
     """Return the console for standard output: in color on a terminal (not with NO_COLOR), wide in a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
+    console = Terminal()
+    return console if console.is_terminal else Terminal(width=FILE_WIDTH)
 
 
 def duration(seconds: float) -> str:

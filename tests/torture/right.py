@@ -217,7 +217,12 @@ RIGHT: dict[str, Right] = {
         ),
     ),
     "w25-locale": Right(
-        (r"(?s)(: status 0 table 0 explain 0 .*?\n){9}", r"output ASCII\nrc 0", r"^rc 0 \(LC_ALL=C")
+        (
+            r"(?s)(: status 0 table 0 explain 0 .*?\n){9}",
+            r"output ASCII\nrc 0",
+            r"^rc 0 \(LC_ALL=C",
+            r"pipe\n.*\nrc 141\nrc 141$",
+        )
     ),
     "w26-special-characters": Right(
         (
@@ -283,11 +288,11 @@ RIGHT: dict[str, Right] = {
         (
             r"workspace and root: rc 0",
             r"packages behind: rc 0",
-            r"^runs: 3 done",
+            r"packages in front: rc 0\nImportError: a stray typing.py$",
             r"(?s)(^Nothing.*?){2}",
             r"^PYTHONOPTIMIZE=2 rc 0",
+            r"^PYTHONWARNINGS=error rc 0",
         ),
-        (r"^stray",),
     ),
     "w42-nw-ucla-name": Right(
         (

@@ -106,7 +106,7 @@ def run(folder: Path, name: str) -> str:
     """Run a script to its end; return what it printed. Nothing of it is left."""
     with (folder / f"{name}.txt").open("w") as output:
         process = subprocess.Popen(
-            ["bash", folder / "scripts" / f"{name}.sh"],
+            ["env", "--default-signal", "bash", folder / "scripts" / f"{name}.sh"],
             cwd=folder,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
