@@ -135,9 +135,13 @@ def build(
     fake = Fake(grid, folder / "results", folder / "results" / "store")
     for address, store in grid["stores"].items():
         _write_store(fake.stores / f"{address}.h5", store, classes, num_test, copied)
+    stored: dict[tuple[object, ...], Stored] = {}
     for run, config in grid["runs"].items():
         if exists(run):
-            _write_run(fake, run, config)
+            key = (config["store"], config["split"], config["train"]["validation"], config["seed"])
+            if key not in stored:
+                stored[key] = _read_store(fake, config)
+            _write_run(fake, run, config, stored[key])
     for address, entry in grid["ensembles"].items():
         if all(exists(member) for member in entry["members"].values()):
             _write_ensemble(fake, address, entry)
@@ -280,15 +284,28 @@ def _scored(
     return Scored(names, labels, selections)
 
 
-def _write_run(fake: Fake, run: str, config: Settings) -> None:
-    folder = fake.results / "runs" / run
+class Stored(NamedTuple):
+    """The part of a store that a run's results speak of."""
+
+    test: list[tuple[str, int]]  # name and label
+    held_out: list[tuple[str, int]]
+    class_names: list[str]
+    size: tuple[int, int]  # bodies, joints
+
+
+def _read_store(fake: Fake, config: Settings) -> Stored:
     with Store(fake.stores / f"{config['store']}.h5") as store:
         test, held_out = (
             [(store.names[index], int(store.labels[index])) for index in part]
             for part in split_positions(store, RunConfig.of(config))[:0:-1]
         )
-        class_names = store.class_names
         size = store.max_bodies, store.layout.num_joints
+        return Stored(test, held_out, store.class_names, size)
+
+
+def _write_run(fake: Fake, run: str, config: Settings, stored: Stored) -> None:
+    folder = fake.results / "runs" / run
+    test, held_out, class_names, size = stored
     chosen = [name for name in BONUS if held_out or name != "best_on_validation"]
     names, labels, selections = _scored(config, test, len(class_names), chosen)
     validation = _scored(config, held_out, len(class_names), ["last"]) if held_out else None
@@ -306,9 +323,10 @@ def _write_run(fake: Fake, run: str, config: Settings) -> None:
     write_classes(
         folder / "classes.csv", selections=selections, labels=labels, class_names=class_names
     )
-    _write_history(folder / "history.csv", config, measure(selections, labels))
+    measured = measure(selections, labels)
+    _write_history(folder / "history.csv", config, measured)
     files = {name: digest_of(folder / name) for name in ("scores.h5", "classes.csv", "history.csv")}
-    write_record(folder / "metrics.json", {**facts, **measure(selections, labels)}, files)
+    write_record(folder / "metrics.json", {**facts, **measured}, files)
 
 
 def _attention(names: list[str], num_bodies: int, num_joints: int) -> Attention:
