@@ -91,6 +91,25 @@ def test_runs_on_another_disk_are_moved_whole(
     assert f"results/{OLD}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_what_a_workspace_that_shares_the_results_asks_for_is_kept(
+    results: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_noted: bool
+) -> None:
+    other, shared = tmp_path / "other", tmp_path / "results"
+    write(other / "params.yaml", PARAMS.replace("seeds: [1]", "seeds: [9]"))
+    if is_noted:  # both lead elsewhere; else the other one's lead to the first one's own
+        shared = (tmp_path / "results").rename(tmp_path.parent / f"{tmp_path.name}_shared")
+        (tmp_path / "results").symlink_to(shared)
+        grids.note_workspace(tmp_path, tmp_path / "results")
+    (other / "results").symlink_to(shared)
+    monkeypatch.chdir(other)
+    before = {
+        it for it in files(Path("results")) if "seed1-0000000" not in it and "000c." not in it
+    }
+    assert gc("--remove") == 0
+    assert before <= files(Path("results"))
+
+
 def test_only_the_trash_is_deleted(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gc("--remove")
     gc("--empty-trash")

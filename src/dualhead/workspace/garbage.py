@@ -24,8 +24,9 @@ UNFINISHED = ("state.pt", ".state.pt.partial", ".checkpoint.pt.partial")
 def collect(folder: Path, results: Path, *, remove: bool) -> None:
     """Print what no params file of a workspace asks for, with its size and GPU-hours; move it to the trash if told to.
 
-    What is asked for is resolved from params.yaml, from each params.*.yaml beside it, and, while a Snakemake works
-    here, from the grid of its run. A training that was begun is kept.
+    What is asked for is resolved from params.yaml, from each params.*.yaml beside it, from those of other workspaces
+    that share these results by a link, and, while a Snakemake works here, from the grid of its run. A training that was
+    begun is kept.
 
     Args:
         folder: the workspace.
@@ -36,6 +37,8 @@ def collect(folder: Path, results: Path, *, remove: bool) -> None:
         ValueError: if a params file cannot be resolved: nothing is touched then.
     """
     asked = grids.asked_for(folder)
+    for other in grids.sharing(folder, results):
+        asked |= {f"{other / name}": grid for name, grid in grids.asked_for(other).items()}
     grids.tell_absent(asked.values(), folder)
     if recovery.is_at_work(folder / ".snakemake") and (results / grids.LATEST).is_file():
         asked["the run at work"] = read_grid(results / grids.LATEST)

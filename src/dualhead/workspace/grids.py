@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dualhead.files import digest_of, write_json
+from dualhead.files import digest_of, write_json, write_text
 from dualhead.settings.formats import read_grid
 from dualhead.settings.grid import parent_paths, resolve
 from dualhead.settings.params import Settings, address, read_yaml
@@ -21,6 +21,8 @@ ABSENT = "no file "
 """Begin of what stands in the place of a checkpoint's digest where it is not there."""
 FROZEN = "grids"
 """The folder of each run's grid, below results: a job on a cluster reads that of the run it belongs to."""
+WORKSPACES = "workspaces"
+"""The folder, below results that are a link, which names the workspaces that share them."""
 
 
 def plan(folder: Path, **given: Any) -> Settings:
@@ -112,6 +114,24 @@ def latest(results: Path, folder: Path) -> Settings:
     """Return the grid of the run that began last, or, before any, the one that params.yaml asks for."""
     path = results / LATEST
     return read_grid(path) if path.is_file() else plan(folder)
+
+
+def note_workspace(folder: Path, results: Path) -> None:
+    """Note who works on results that are a link, for `gc` in another workspace that shares them."""
+    if results.is_symlink():
+        place = str(folder.resolve())
+        write_text(results / WORKSPACES / f"{address({'workspace': place})}.txt", place)
+
+
+def sharing(folder: Path, results: Path) -> list[Path]:
+    """Return the other workspaces that work on the same results, as far as they are still there."""
+    notes = sorted((results / WORKSPACES).glob("*.txt"))
+    known = {results.resolve().parent, *(Path(it.read_text("utf-8").strip()) for it in notes)}
+    return sorted(
+        place
+        for place in known - {folder.resolve()}
+        if (place / "params.yaml").is_file() and (place / "results").resolve() == results.resolve()
+    )
 
 
 def asked_for(folder: Path) -> dict[str, Settings]:

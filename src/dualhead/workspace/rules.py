@@ -119,6 +119,7 @@ def _frozen(workflow: Any) -> Settings:
 def start(run: Run) -> None:
     """Freeze the grid and clear up after others, once Snakemake has locked the workspace."""
     grids.freeze(run.grid, RESULTS)
+    grids.note_workspace(Path(), RESULTS)
     date_now([RESULTS, REPORTS])
     (RESULTS / "ensembles").mkdir(
         exist_ok=True
