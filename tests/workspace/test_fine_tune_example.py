@@ -6,9 +6,15 @@ import shutil
 import tarfile
 from collections import Counter
 
+import numpy as np
 import pytest
 
+from dualhead.report.results import Cell, read_result_scores, read_results
+from dualhead.report.tables import build_table
+from dualhead.runs.kept import keep_run
+from dualhead.settings.formats import read_published
 from dualhead.workspace.grids import plan
+from dualhead.workspace.kept import FOLDER, kept_runs
 
 NAMES = [
     f"a{action:02d}_s{subject:02d}_e00_v{camera:02d}.json"
@@ -16,6 +22,9 @@ NAMES = [
     for subject in range(1, 5)
     for camera in (1, 2, 3)
 ]
+
+
+NEW = ("a09", "a11", "a12")
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +72,51 @@ def test_the_example_tunes_what_it_trained(example, tmp_path):
     assert {"scratch": 3, "tuned": 3} == counts
     model = seven["runs"][address]["model"]
     assert all(run["model"] == model for run in three["runs"].values())
+
+
+def lines_of(grid, results, published):
+    """Return the lines of the page's table, from kept runs."""
+    table = build_table(grid, "tuning", results, published).set_index("row")
+    accuracies = {}
+    for variant in ("scratch", "tuned"):
+        found = read_results(grid, results, Cell("three_views", variant, "joint"))
+        assert ["1", "2", "3"] == [one.seed for one in found]
+        for one in found:
+            assert 135 == len(read_result_scores(results, one).names)  # which bear the accuracy out
+        accuracies[variant] = [one.accuracy("top1") for one in found]
+    step = table.loc["scratch"]  # less the tuned
+    differences = np.subtract(accuracies["tuned"], accuracies["scratch"])
+    assert differences.mean() == pytest.approx(-step["step"])
+    rows = [
+        ("from nothing", accuracies["scratch"], table.loc["scratch", ["low", "high"]], "{:.2f}"),
+        ("tuned", accuracies["tuned"], table.loc["tuned", ["low", "high"]], "{:.2f}"),
+        ("difference", differences, (-step["step_high"], -step["step_low"]), "{:+.2f}"),
+    ]
+    lines = []
+    for title, values, bounds, form in rows:
+        told = [form.format(value) for value in (*values, np.mean(values))]
+        interval = " to ".join(form.format(value) for value in bounds)
+        lines.append(f"| {' | '.join([title, *told, interval])} |")
+    return [*lines, f"p = {step['step_p']:.3f}"]
+
+
+def test_the_published_runs_are_whole_and_say_what_the_page_says(root, example, tmp_path):
+    grid = plan(example)
+    assert sorted(grid["runs"]) == kept_runs(example, grid["runs"])
+    for run, config in grid["runs"].items():
+        keep_run(run, config, example / FOLDER, tmp_path / "runs")
+    page = (root / "docs/take_it_with_you.md").read_text()
+    published = read_published(root / "reports/published.yaml")
+    for line in lines_of(grid, tmp_path, published):
+        assert line in page
+
+
+def test_the_published_runs_began_with_the_network_that_is_said(root, example, tmp_path):
+    seven = plan(example, configfiles=[example / "params.seven.yaml"])
+    ((run, config),) = seven["runs"].items()
+    keep_run(run, config, example / "parents", tmp_path / "runs")
+    (result,) = read_results(seven, tmp_path, Cell("seven_views", "dualhead", "joint"))
+    names = read_result_scores(tmp_path, result).names
+    assert set(NEW).isdisjoint(name[:3] for name in names)
+    page = (root / "docs/take_it_with_you.md").read_text()
+    assert f"{result.accuracy('top1'):.2f} % of the {len(names)}" in page
