@@ -168,6 +168,10 @@ def test_doctor_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "mine/data/raw/nw_ucla").mkdir()  # unpacked counts
     assert doctor.examine(tmp_path / "mine")["raw data of nw_ucla"] == "there"
     assert "`dualhead init FOLDER` makes one" in doctor.examine(tmp_path)["workspace"]
+    (tmp_path / "mine/params.yaml").write_text("extends: paper\ntrain: {epoch: 1}\n")
+    found = doctor.examine(tmp_path / "mine")
+    assert "params.yaml:2: unknown setting 'epoch' in train" in found["workspace"]
+    assert found["cores"]
 
 
 def test_doctor_names_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,10 @@ def _workspace(folder: Path) -> dict[str, str]:
         return {
             "workspace": f"no params.yaml in {folder.absolute()}; `dualhead init FOLDER` makes one"
         }
-    grid = grids.plan(folder)
+    try:
+        grid = grids.plan(folder)
+    except ValueError as error:  # what a doctor is asked about
+        return {"workspace": str(error)}
     text = f"{len(grid['runs'])} runs, {len(grid['ensembles'])} ensembles in {folder.absolute()}"
     raw = {f"raw data of {it['dataset']}": _raw(folder, it) for it in grid["stores"].values()}
     return {"workspace": text, **raw}
