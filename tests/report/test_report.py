@@ -9,8 +9,9 @@ import pytest
 from pypdf import PdfReader
 
 from dualhead.data.store import Store
-from dualhead.report.figures import available, draw
-from dualhead.report.pdf import build_report
+from dualhead.report.figures import FIGURES, available, draw
+from dualhead.report.figures.inputs import Inputs
+from dualhead.report.pdf import _figures, build_report
 from dualhead.report.pdf.markdown import blocks, spans
 from dualhead.report.tables import build_table, write_table
 from dualhead.settings import params
@@ -281,6 +282,16 @@ def test_a_store_of_other_settings_or_with_a_leak_makes_no_report(
 def test_a_missing_table_is_named(synthetic, root, tmp_path):
     with pytest.raises(ValueError, match=r"no comparison\.csv"):
         build_report(synthetic.grid, **sources(synthetic, root, tmp_path) | {"deviations": None})
+
+
+def test_a_figure_that_another_grid_has_left_is_not_shown(synthetic, tmp_path):
+    for name in FIGURES:
+        (tmp_path / f"{name}.pdf").touch()
+    chosen = synthetic.grid["figures"] | {"baseline": "fine_quarter"}
+    grid = synthetic.grid | {"figures": chosen}
+    assert "class_gain" in available(synthetic.grid) and "class_gain" not in available(grid)
+    shown = _figures(Inputs(grid, synthetic.results, synthetic.stores), tmp_path)
+    assert available(grid) == [figure["name"] for figure in shown]
 
 
 def test_a_wrong_template_is_named_and_leaves_no_file(pdf, synthetic, root, tmp_path):

@@ -157,8 +157,8 @@ RIGHT: dict[str, Right] = {
     ),
     "w15-sighup": Right(
         (
-            r"after the hangup:\n(?!\s*\d)",
-            r"going on after \d",
+            r"state.pt: saved in epoch \d+; the same command goes on",
+            r"^--- the same command again\n.*left by a Snakemake that was killed; removed, going on",
         ),
         (r"LockExc",),
     ),
@@ -218,7 +218,7 @@ RIGHT: dict[str, Right] = {
     ),
     "w25-locale": Right(
         (
-            r"(?s)(: status 0 table 0 explain 0 .*?\n){9}",
+            r"([^\n]+: status 0 table 0 explain 0 [^\n]*\n){9}",
             r"output ASCII\nrc 0",
             r"^rc 0 \(LC_ALL=C",
             r"pipe\n.*\nrc 141\nrc 141$",

@@ -15,7 +15,7 @@ from dualhead.files import replacing
 from dualhead.report import captions
 from dualhead.report.claims import claims_of
 from dualhead.report.copies import all_without
-from dualhead.report.figures import FIGURES
+from dualhead.report.figures import available
 from dualhead.report.figures.inputs import Inputs
 from dualhead.report.figures.style import font_folder
 from dualhead.report.pdf import content, front, passport, provenance, seen
@@ -141,9 +141,12 @@ def _content(
 
 
 def _figures(inputs: Inputs, folder: Path) -> list[Settings]:
-    """Return the figures that have been drawn, with captions and findings."""
+    """Return the figures of this grid that have been drawn, with captions and findings.
+
+    One that another grid has left in the folder is none of them.
+    """
     found = []
-    for name in FIGURES:
+    for name in available(inputs.grid):
         if (folder / f"{name}.pdf").is_file():
             caption = captions.figure_caption(inputs.grid, name)
             finding = seen.figure_text(name, inputs)
