@@ -9,6 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from dualhead.report.pdf.front import abstract
+from dualhead.report.pdf.runs import read_runs
 from dualhead.report.results import Cell, read_result_scores, read_results
 from dualhead.report.tables import build_table
 from dualhead.runs.kept import keep_run
@@ -109,6 +111,11 @@ def test_the_published_runs_are_whole_and_say_what_the_page_says(root, example, 
     published = read_published(root / "reports/published.yaml")
     for line in lines_of(grid, tmp_path, published):
         assert line in page
+    frame = build_table(grid, "tuning", tmp_path, published)
+    told = " ".join(abstract(grid, read_runs(grid, tmp_path), {"tuning": frame}, [], []))
+    assert "and 1 other network or variant from" in told
+    assert "come out as tuned 70.62 ± 4.46 %, scratch 50.12 ± 7.00 %" in told
+    assert "the step from tuned is shown for scratch" in told
 
 
 def test_the_published_runs_began_with_the_network_that_is_said(root, example, tmp_path):
