@@ -9,6 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from dualhead.files import write_record
 from dualhead.report import statistics
 from dualhead.report.pdf import content
 from dualhead.report.published import published_margin
@@ -591,6 +592,17 @@ def test_an_edited_history_is_refused_and_kept(synthetic):
     path.write_text(path.read_text().replace("1,", "2,", 1))
     with pytest.raises(ValueError, match=r"history\.csv: damaged, edited.* restore it from a copy"):
         read_history(synthetic.results, run.removeprefix("runs/"))
+
+
+def test_a_history_that_is_lost_is_refused(tmp_path):
+    run = tmp_path / "runs/run"
+    write_record(run / "metrics.json", {}, {"history.csv": "0" * 64})
+    with pytest.raises(
+        ValueError, match=r"history\.csv: metrics\.json beside it names it, found none"
+    ):
+        read_history(tmp_path, "run")
+    write_record(run / "metrics.json", {}, {})
+    assert read_history(tmp_path, "run") is None
 
 
 def test_a_number_of_several_tables_is_counted_once(paper, published):

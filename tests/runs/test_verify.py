@@ -97,6 +97,16 @@ def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(results, monkeyp
     assert "runs: Permission denied" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["history.csv", "classes.csv", "scores.h5"])
+def test_a_file_that_is_lost_is_named(results, capsys, name):
+    (path,) = results.rglob(name)
+    path.unlink()
+    assert main(["verify", str(results)]) == 1
+    assert (
+        f"metrics.json: names {name} beside it, found none; restore it" in capsys.readouterr().err
+    )
+
+
 def test_files_of_older_versions_are_counted_apart(results):
     (record,) = results.rglob("metrics.json")
     content = json.loads(record.read_text())

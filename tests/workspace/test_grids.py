@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dualhead.cli.main import main
+from dualhead.files import write_sealed
 from dualhead.workspace import grids
 from tests.builders.workspaces import PARAMS
 
@@ -115,6 +116,19 @@ def test_a_run_that_begins_with_a_checkpoint_has_its_digest_in_its_address(tmp_p
     }
     grids.freeze(changed, tmp_path / "results")
     assert changed == grids.latest(tmp_path / "results", tmp_path)
+
+
+def test_a_parent_checkpoint_that_is_damaged_is_not_called_absent(tmp_path):
+    (tmp_path / "params.yaml").write_text(TUNED)
+    for name in ("joint", "bone"):
+        write_sealed(tmp_path / f"parents/{name}.pt", name.encode())
+    assert grids.plan(tmp_path)["parents"]
+    with (tmp_path / "parents/joint.pt").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(
+        ValueError, match=r"parents/joint\.pt: damaged: expected its seal at its end"
+    ):
+        grids.plan(tmp_path)
 
 
 def test_of_an_absent_checkpoint_a_file_may_state_the_digest(tmp_path):

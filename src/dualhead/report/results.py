@@ -207,14 +207,18 @@ def read_history(results: Path, run: str) -> pd.DataFrame | None:
         run: its address below runs/.
 
     Raises:
-        ValueError: if the file lacks a column, or is not the one that the run's metrics name.
+        ValueError: if the file lacks a column, or is not the one that the run's metrics name, or is lost.
     """
     path = results / "runs" / run / "history.csv"
-    if not path.is_file():
-        return None
     metrics = path.with_name("metrics.json")
-    if metrics.is_file():
-        check_beside(path, read_record(metrics, REMEDY), HISTORY_REMEDY)
+    record = read_record(metrics, REMEDY) if metrics.is_file() else {}
+    if not path.is_file():
+        if path.name in record.get("files", {}):
+            raise ValueError(
+                f"{path}: metrics.json beside it names it, found none; {HISTORY_REMEDY}"
+            )
+        return None
+    check_beside(path, record, HISTORY_REMEDY)
     found = pd.read_csv(path)
     if missing := [name for name in HISTORY if name not in found]:
         raise ValueError(

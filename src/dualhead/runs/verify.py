@@ -22,6 +22,9 @@ SEALED = {
     "state.pt": state.REMEDY,
 }
 DROPPED = ".dropped.csv"
+LOST_REMEDY = (
+    "restore it, or remove metrics.json: `snakemake` then makes both again without training"
+)
 GRID, GRIDS = "grid.json", "grids"
 RECORDED = {"classes.csv": scores.REMEDY, "history.csv": HISTORY_REMEDY}
 """Files whose digest stands in the record beside them alone, and what to do about a wrong one."""
@@ -125,4 +128,9 @@ def _is_record_told(path: Path) -> bool:
             f"{path}: expected the result of {expected}, found that of {stated}; it was copied or swapped; "
             f"{scores.REMEDY}"
         )
+    files = record.get("files", {})
+    lost = [name for name in files if name != "checkpoint.pt" and not path.with_name(name).exists()]
+    if lost:  # a kept run has no checkpoint
+        remedy = RECORDED["history.csv"] if "history.csv" in lost else LOST_REMEDY
+        raise ValueError(f"{path}: names {', '.join(lost)} beside it, found none; {remedy}")
     return "files" in record

@@ -80,7 +80,11 @@ def _digest(checkpoint: Path) -> str | None:
     Runs that began with it and are kept with a workspace keep their addresses so, without its weights.
     """
     if checkpoint.is_file():
-        return digest_of(checkpoint)
+        if digest := digest_of(checkpoint):
+            return digest
+        raise ValueError(
+            f"{checkpoint}: damaged: expected its seal at its end, found it elsewhere; restore it from a copy"
+        )
     stated = checkpoint.with_name(f"{checkpoint.name}.sha256")
     if not stated.is_file():
         return None
