@@ -213,7 +213,7 @@ RIGHT: dict[str, Right] = {
         (
             r"(?s)(=== ulimit -n (256|64)\nsnakemake rc 0.*?){2}",
             r"(?s)=== ulimit -f .*?dualhead train: .*?File too large",
-            r"(?s)(=== OMP_NUM_THREADS='[^']*'\nepoch 1/1 .*?){6}",
+            r"(?s)(=== OMP_NUM_THREADS='[^']*'\n(libgomp[^\n]*\n)?epoch 1/1 .*?){6}",
         ),
     ),
     "w25-locale": Right(
@@ -229,10 +229,12 @@ RIGHT: dict[str, Right] = {
             r"\\caption\{100 \\% of \\#1 \\& \\\$x\\_1\\\$ @chen2021 "
             r".*\\\{e\\\} \\textasciitilde\{\}f\\textasciicircum\{\}g",
             r"^rc 0 : = x",
-            r"(?s)(rc 0 : [^\n]*\n(\\caption[^\n]*\n)?){14}",
+            r"(rc 0 : [^\n]*\n(\\caption[^\n]*\n)?){10}=== the workspace",
+            r"^(rc 0 : [^\n]*\n){4}=== names",
             r"^rc 1 : variant a/b : ",
             r"^rc 1 : variant \.\./x : ",
             r"^rc 1 : variant \. : ",
+            r"(?s)(^rc 0 : variant (my variant|ü&%#|x,y) : .*?){3}",
         ),
         (r"\.\./x/",),
     ),
