@@ -170,7 +170,8 @@ def test_a_file_that_computes_otherwise_is_not_written(
     monkeypatch.setattr(export_module, "onnx_runner", lambda path: wrong)
     words = ["export", *map(str, checkpoints), "--output", str(tmp_path / "model.onnx")]
     assert 1 == cli.main(words)
-    (line,) = capsys.readouterr().err.splitlines()
+    said, line = capsys.readouterr().err.splitlines()
+    assert "a minute" in said
     assert line.startswith(f"dualhead export: {tmp_path / 'model.onnx'}: not written")
     assert re.search(message, line)
     assert [] == list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -133,6 +134,7 @@ def export(
     traced = [output for output in outputs if output.suffix != ".safetensors"]
     if traced:
         batches = list(_batches(ensemble, sources, recordings, about))
+        print("tracing takes about a minute for each network", file=sys.stderr, flush=True)
         program = trace(_chain(ensemble), _example(ensemble, about), about["least_frames"])
         for output in traced:
             yield _write_traced(program, ensemble, batches, output, about)
