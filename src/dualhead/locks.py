@@ -74,11 +74,10 @@ def is_gone(owner: Owner) -> bool:
     if (owner.host, owner.machine) != (socket.gethostname(), _machine()):
         return False
     try:
-        os.kill(owner.process, 0)
+        with suppress(PermissionError):  # then it is there, and another user's
+            os.kill(owner.process, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
-        pass  # another user's
     found = _start(owner.process)
     return bool(found and owner.start) and found != owner.start
 
