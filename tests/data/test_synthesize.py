@@ -218,13 +218,13 @@ def arm_motion(folder, action):
     return np.mean([resampled(body[:, 9:11]) for body in recordings_of(folder, action)], axis=0)
 
 
-def hand_motion(folder, action):
-    """Return how far tip and thumb stray about the wrist while the arm is held, meters."""
+def hand_motions(folder, action):
+    """Return how far tip and thumb stray about the wrist while the arm is held, meters, of each recording."""
     held = [
         (body[:, [TIP, 24]] - body[:, [WRIST]])[len(body) // 3 : 2 * len(body) // 3]
         for body in recordings_of(folder, action)
     ]
-    return np.mean([hand.std(axis=0).mean() for hand in held])
+    return [hand.std(axis=0).mean() for hand in held]
 
 
 GROUPS = [(1, 5, 9), (2, 6, 10), (3, 7, 11), (4, 8, 12)]
@@ -240,8 +240,14 @@ def test_classes_of_a_group_share_the_coarse_motion(folder, group):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_classes_of_a_group_differ_in_the_fine_motion(folder, group):
-    still, *moving = (hand_motion(folder, action) for action in group)
+    still, *moving = (np.mean(hand_motions(folder, action)) for action in group)
     assert min(moving) > 1.5 * still
+
+
+def test_the_fine_motion_is_from_nothing_to_plain_to_see(folder):
+    sizes = [size for group in GROUPS for size in hand_motions(folder, group[1])]
+    still = max(size for group in GROUPS for size in hand_motions(folder, group[0]))
+    assert min(sizes) < still < 2 * still < max(sizes)
 
 
 def test_every_fourth_class_has_two_people_who_meet(folder):

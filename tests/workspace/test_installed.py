@@ -32,7 +32,7 @@ SMALLER = {
     },
 }
 """What makes the demo one of seconds: less to learn from, less to learn with."""
-TABLES = {"table1": {"streams": ["joint", "bone", "two_stream"]}, "table4": {}}
+TABLES = {"table1": {"streams": ["joint_motion", "bone_motion", "two_motions"]}, "table4": {}}
 """Those of its tables that the tutorial speaks of, and what is changed in them."""
 
 

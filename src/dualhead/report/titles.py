@@ -30,6 +30,7 @@ STREAMS: Final[Mapping[str, StreamTitle]] = {
     "bone_motion": StreamTitle("BMs", "bone motion stream"),
     "two_stream": StreamTitle("2s", "two streams"),
     "two_stream_fitted": StreamTitle("2s fitted", "two streams, fitted weights"),
+    "two_motions": StreamTitle("JMs + BMs", "both motion streams"),
     "four_stream": StreamTitle("4s", "four streams"),
     "four_stream_weighted": StreamTitle("4s weighted", "four streams, 0.6 and 0.4"),
     "four_stream_fitted": StreamTitle("4s fitted", "four streams, fitted weights"),

@@ -16,7 +16,7 @@ from dualhead.data.synthesize.motions import ACTIONS, Person, rest, time_course
 from dualhead.data.synthesize.sensor import VIEWS, Track, disturb, sensor_noise, skeleton_text, view
 from dualhead.files import write_json
 
-RECIPE = 2  # raise it when the same settings would write other files
+RECIPE = 3  # raise it when the same settings would write other files
 MARKER = "synthesis.json"
 SHORTEST = 10  # frames: an action must fit in
 

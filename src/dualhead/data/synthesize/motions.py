@@ -3,8 +3,9 @@
 A class is a coarse motion (what limbs and trunk do, over the whole recording) with a fine one on top (what a hand does
 meanwhile, a few times a second), each of four with each of three. So who sees the coarse motion alone cannot tell the
 classes that share it apart, nor who sees the fine one alone: the paper's premise (Sec. 1), that recognition needs both.
-The motions were chosen for that, and large enough for a small network to learn in minutes;
-no ranking of networks chose them.
+How large the fine motion is, is drawn for each performance, from nothing to plain to see. So a network learns it from the
+plain ones first, and of the faintest nobody can tell a trembling hand from a still one: none comes to 100 %. The motions
+were chosen for that, and large enough for a small network to learn in minutes; no ranking of networks chose them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from dualhead.arrays import Floats
 
 FRAME_RATE = 30.0  # per second
+FINE_SIZE = (0.0, 1.0)  # of the angles below; drawn for each performance
 LEFT, RIGHT = 0, 1
 
 
@@ -59,6 +61,7 @@ class Clock(NamedTuple):
     active: Floats  # (T,), 0 at rest, 1 while the action is held
     speed: float
     size: float  # how large the movements are
+    fine: float  # how large the fine motion is, within FINE_SIZE
     phase: float
 
 
@@ -108,14 +111,14 @@ def _hold_still(pose: Pose, clock: Clock) -> None:
 
 def _tremble(pose: Pose, clock: Clock) -> None:
     swing = np.sin(2 * np.pi * 5.0 * clock.speed * clock.seconds + clock.phase)
-    pose.bend[:, RIGHT] += clock.active * np.radians(55) * swing
-    pose.elbow[:, RIGHT] += clock.active * np.radians(25) * swing
+    pose.bend[:, RIGHT] += clock.active * clock.fine * np.radians(55) * swing
+    pose.elbow[:, RIGHT] += clock.active * clock.fine * np.radians(25) * swing
 
 
 def _twist(pose: Pose, clock: Clock) -> None:
     swing = np.sin(2 * np.pi * 1.6 * clock.speed * clock.seconds + clock.phase)
-    pose.roll[:, RIGHT] += clock.active * np.radians(110) * swing
-    pose.bend[:, RIGHT] += clock.active * np.radians(50)
+    pose.roll[:, RIGHT] += clock.active * clock.fine * np.radians(110) * swing
+    pose.bend[:, RIGHT] += clock.active * clock.fine * np.radians(50)
 
 
 class Action(NamedTuple):
@@ -156,7 +159,8 @@ def time_course(num_frames: int, person: Person, phase: float, rng: np.random.Ge
     ramp = rng.uniform(0.18, 0.25) / person.speed
     rise = np.clip(np.minimum(share - begin, end - share) / ramp, 0, 1)
     speed, size = person.speed * rng.uniform(0.95, 1.05), person.size * rng.uniform(0.93, 1.07)
-    return Clock(seconds, rise * rise * (3 - 2 * rise), speed, size, phase)
+    fine = rng.uniform(*FINE_SIZE)
+    return Clock(seconds, rise * rise * (3 - 2 * rise), speed, size, fine, phase)
 
 
 def rest(num_frames: int, rng: np.random.Generator) -> Pose:
