@@ -3,9 +3,9 @@
 A class is a coarse motion (what limbs and trunk do, over the whole recording) with a fine one on top (what a hand does
 meanwhile, a few times a second), each of four with each of three. So who sees the coarse motion alone cannot tell the
 classes that share it apart, nor who sees the fine one alone: the paper's premise (Sec. 1), that recognition needs both.
-How large the fine motion is, is drawn for each performance, from nothing to plain to see. So a network learns it from the
-plain ones first, and of the faintest nobody can tell a trembling hand from a still one: none comes to 100 %. The motions
-were chosen for that, and large enough for a small network to learn in minutes; no ranking of networks chose them.
+How large the fine motion is, is drawn for each performance, from nothing to plain to see. So a network learns it from
+the plain ones first, and the faintest trembling hand is nobody's to tell from a still one: none comes to 100 %. The
+motions were chosen for that, and large enough for a small network to learn in minutes; no ranking of networks did it.
 """
 
 from __future__ import annotations
