@@ -13,6 +13,7 @@ FLOORS = (
     ("runs", "workspace"),
     ("report", "serve"),
     ("cli",),
+    ("__main__",),
 )
 """The wings of the package (folders) and its ground (files), lowest first: what each file may import is its own wing
 and what lies on lower floors. Wings of one floor never meet; files of one floor may."""
@@ -31,6 +32,7 @@ SAYS = {
     "serve": "predictions over HTTP, on this machine",
     "report": "results to tables, figures, explanations and the PDF",
     "cli": "the command line, a module a wing",
+    "__main__": "the program, which answers a Ctrl-C while the rest is imported",
 }
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ONLY = {"h5py": {"hdf5", "data/records", "data/store", "runs/scores"}, "torch": {"models", "runs"}}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dualhead.data import modalities
-
 if TYPE_CHECKING:
+    from dualhead.data import modalities
     from dualhead.data.store import Store
     from dualhead.models.checkpoint import load
 
@@ -18,7 +17,9 @@ _LAZY = {"load": "dualhead.models.checkpoint", "Store": "dualhead.data.store"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch and h5py only when something that needs them is asked for."""
+    """Import NumPy, torch and h5py only when something that needs them is asked for."""
+    if name == "modalities":
+        return import_module("dualhead.data.modalities")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'dualhead' has no attribute {name!r}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import dualhead.__main__ as program
 from dualhead.cli import main as door
 from dualhead.cli.options import Command
 from dualhead.settings import checks, params
@@ -311,6 +312,17 @@ def test_the_keyboard_stops_it_also_within_h5py(monkeypatch, capsys):
 
     monkeypatch.setattr(door, "parse", interrupted)
     assert door.main(["status"]) == 130
+    assert capsys.readouterr().err == "dualhead: stopped from the keyboard\n"
+
+
+def test_the_keyboard_stops_it_also_while_python_imports(monkeypatch, capsys):
+    class Interrupted:
+        def find_spec(self, *_):
+            raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "dualhead.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted()])
+    assert program.main() == 130
     assert capsys.readouterr().err == "dualhead: stopped from the keyboard\n"
 
 

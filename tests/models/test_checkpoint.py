@@ -284,10 +284,13 @@ def test_what_is_no_state_dict_is_refused(tmp_path):
         convert([1, 2], tmp_path)
 
 
-@pytest.mark.parametrize("length", [0, 100, 5000])
-def test_a_file_that_was_cut_is_refused_in_one_line(tmp_path, length):
+@pytest.mark.parametrize(
+    ("length", "found"),
+    [(0, "an empty file"), (3, "."), (100, "a file that is cut"), (5000, "a file that is cut")],
+)
+def test_a_file_that_was_cut_is_refused_with_a_remedy(tmp_path, length, found):
     whole, cut = tmp_path / "whole.pt", tmp_path / "cut.pt"
     torch.save({"weights": torch.zeros(5000)}, whole)
     cut.write_bytes(whole.read_bytes()[:length])
-    with pytest.raises(ValueError, match=r"cut\.pt: expected tensors and plain values.*found: ."):
+    with pytest.raises(ValueError, match=rf"cut\.pt: expected tensors.*found {found}.*restore it"):
         load_checkpoint(cut)

@@ -212,7 +212,7 @@ RIGHT: dict[str, Right] = {
     "w24-ulimits": Right(
         (
             r"(?s)(=== ulimit -n (256|64)\nsnakemake rc 0.*?){2}",
-            r"(?s)=== ulimit -f .*?dualhead train: .*?File too large",
+            r"(?s)=== ulimit -f .*?dualhead train: .*?File too large: it may not become so large",
             r"(?s)(=== OMP_NUM_THREADS='[^']*'\n(libgomp[^\n]*\n)?epoch 1/1 .*?){6}",
         ),
     ),

@@ -38,6 +38,8 @@ MOVED = {
     'pg=$(ps -eo pgid,args | grep "[s]nakemake --directory mini --cores 1" | head -1 | awk '
     "'{print $1}')": 'pg=$(for it in $(pgrep -f "snakemake --directory mini --cores 1"); do '
     '[ "$(readlink /proc/$it/cwd)" = "$PWD/mini" ] && ps -o pgid= -p $it; done | head -1 | tr -d " ")',
+    # pip reads long metadata of many releases where the mirror is far.
+    "timeout 280 v/bin/python": "timeout 1500 v/bin/python",
     # Another user may read this Python, and git trusts what root has made.
     "--clear-groups env": "--clear-groups --inh-caps=+dac_read_search --ambient-caps=+dac_read_search env",
     'chown "$u:4000" "$H/w/home$u"': "printf '[safe]\\n\\tdirectory = *\\n' > \"$H/w/home$u/.gitconfig\"; "

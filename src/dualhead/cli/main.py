@@ -67,6 +67,7 @@ REMEDIES: Final = {
     errno.EDQUOT: f"the quota is used up; {ROOM}",
     errno.EROFS: "it can only be read; write to another place",
     errno.EACCES: "this user may not read or write it",
+    errno.EFBIG: "it may not become so large; raise `ulimit -f`, or write to another file system",
     errno.EMFILE: "too many files are open; raise `ulimit -n`",
 }
 EXTRAS: Final = {

@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ UNREADABLE = (
     *(AssertionError, OverflowError, pickle.UnpicklingError, struct.error),
 )
 """Errors that torch.load raises for files that nobody sealed, whatever their bytes."""
+ZIP = b"PK\x03\x04"
+"""Begin of what torch.save writes."""
 REMEDY = "restore it from a copy, or remove it and train again"
 
 
@@ -188,8 +191,19 @@ def read_tensors(path: Path, remedy: str = REMEDY) -> object:
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{path}: expected tensors and plain values as torch.save writes them, found: {reason}"
+            f"{path}: expected tensors and plain values as torch.save writes them, found "
+            f"{_found_instead(path, error)}; {remedy}"
         ) from None
     return content
+
+
+def _found_instead(path: Path, error: Exception) -> str:
+    """Return what is wrong with a file that torch.load refused."""
+    with path.open("rb") as file:
+        begin = file.read(len(ZIP))
+    if not begin:
+        return "an empty file"
+    if begin == ZIP and not zipfile.is_zipfile(path):
+        return "a file that is cut"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

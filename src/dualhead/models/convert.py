@@ -164,7 +164,7 @@ def convert_weights(
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a published file by name, without the wrappers of training scripts."""
-    content = read_tensors(path)
+    content = read_tensors(path, "fetch it again from where it is published")
     while isinstance(content, dict):
         wrapped = [content[key] for key in WRAPPERS if isinstance(content.get(key), dict)]
         if not wrapped:
