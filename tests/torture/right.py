@@ -94,8 +94,12 @@ RIGHT: dict[str, Right] = {
         (r"\[Errno",),
     ),
     "w06-odd-paths": Right(
-        (r"(?s)(rc 0 : workspace inside: [^\n]+\n){11}", r"(?s)(rc 0 : repository: [^\n]+\n){3}"),
-        (r"^rc [1-9]",),
+        (
+            r"(rc 0 : workspace inside: [^\n]+\n){11}",
+            # What they extend does not lie there.
+            r"(rc 1 : workspace outside: [^\n]+\n){2}--- with extends as an absolute path",
+            r"(rc 0 : workspace outside: [^\n]+\n){2}(rc 0 : repository: [^\n]+\n){3}",
+        ),
     ),
     "w06b-braces": Right((r"^The report", r"steps"), (r"WildcardError",)),
     "w07-other-dualhead": Right(
