@@ -36,7 +36,7 @@ MOST_KILLS = 3
 ENOUGH = 64 << 20  # bytes
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-"""The last one not for a new Python: a Ctrl-C while it imports is answered by Python itself."""
+"""The last one not for a new Python: before it has begun the program, a Ctrl-C is answered by Python itself."""
 EXPECTED = (0, 1, REQUEUE, 130)
 """Exit codes of a command that ends by itself after a signal; 1 with its line: a worker is gone."""
 NAMELESS = re.compile(r"dualhead \w+: \w+Error: ")

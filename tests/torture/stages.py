@@ -114,7 +114,7 @@ def _become(
         if is_real:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            os.execv(sys.executable, [sys.executable, "-m", "dualhead.cli.main", *command])
+            os.execv(sys.executable, [sys.executable, "-m", "dualhead", *command])
         sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", 0), write_through=True)
         sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0), write_through=True)
         before()
