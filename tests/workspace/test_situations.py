@@ -155,6 +155,19 @@ def test_the_lock_of_a_snakemake_on_another_machine_stays(finished: Workspace) -
     assert lock.exists()
 
 
+def test_a_snakemake_that_ends_leaves_the_lock_of_another(finished: Workspace) -> None:
+    """Two may work on other files each; the end of one must not let a third in beside the other."""
+    lock = finished.folder / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text("reports/report.pdf\n")
+    assert finished.run("snakemake", "--cores", "1", "data").returncode == 0
+    assert lock.exists()
+    stopped = finished.run("snakemake", "--cores", "1", "--forcerun", "report")
+    assert "LockException" in stopped.stderr
+    assert finished.run("snakemake", "--unlock").returncode == 0
+    assert not lock.exists()
+
+
 def test_a_repository_with_braces_in_its_path_serves_another_folder(
     finished: Workspace, tmp_path: Path
 ) -> None:

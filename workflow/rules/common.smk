@@ -11,10 +11,11 @@ from pathlib import Path
 
 from snakemake.io import _IOFile
 from snakemake.jobs import GroupJob, Job
+from snakemake.persistence.file import FilePersistence
 
 from dualhead.settings import formats
 from dualhead.report import captions, figures, made
-from dualhead.workspace import kept, rules as workspace
+from dualhead.workspace import kept, recovery, rules as workspace
 
 ROOT = Path(os.path.relpath(workflow.basedir))  # the repository, from the workspace
 
@@ -59,6 +60,7 @@ async def is_protected(file):
 
 
 _IOFile.protected = is_protected
+recovery.keep_locks_of_others(FilePersistence)
 
 
 def times_to_restart(job):

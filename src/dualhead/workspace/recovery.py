@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dualhead.files import write_json
 from dualhead.locks import Owner, is_gone, this_process
@@ -103,6 +103,27 @@ def unregister(folder: Path) -> None:
 
 def _note_path(folder: Path, owner: Owner) -> Path:
     return folder / "dualhead" / f"{owner.host}-{owner.process}.json"
+
+
+def delete_own_locks(persistence: Any) -> None:
+    """Delete the lock files that one Snakemake has written."""
+    for path in persistence._lockfile.values():
+        Path(path).unlink(missing_ok=True)
+    persistence._lockfile.clear()
+
+
+def keep_locks_of_others(persistence: Any) -> None:
+    """Let Snakemake delete its own locks at its end, where it would empty their folder; `--unlock` still does.
+
+    Two may work in one workspace, on other files each; the first to end would leave the other without its locks,
+    and a third would then join it.
+
+    Args:
+        persistence: Snakemake's class that keeps locks in files.
+    """
+    if persistence._delete_locks is not delete_own_locks:
+        persistence.cleanup_locks = persistence._delete_locks
+        persistence._delete_locks = delete_own_locks
 
 
 def others_at_work(folder: Path) -> list[Owner]:
