@@ -57,8 +57,12 @@ DATASETS: Final[Mapping[str, str]] = {
     "nw_ucla": "NW-UCLA",
     "utd_mhad": "UTD-MHAD",
     "synthetic": "Synthetic",
+    "skeletons": "Own skeletons",
 }
-SPLITS: Final[Mapping[str, str]] = {"xsub": "X-sub", "xview": "X-view", "xset": "X-set"}
+SPLITS: Final[Mapping[str, str]] = {
+    **{"xsub": "X-sub", "xview": "X-view", "xset": "X-set"},
+    **{"part": "as given", "subject": "by subject", "camera": "by camera", "share": "by chance"},
+}
 METRICS: Final[Mapping[str, str]] = {"top1": "Top-1", "top5": "Top-5", "mean_class": "Mean class"}
 SELECTIONS: Final[Mapping[str, SelectionTitle]] = {
     "last": SelectionTitle(
