@@ -212,11 +212,11 @@ LAYER: Final[Fields] = {
     for name, changes in CHANGES.items()
 }
 SYNTHESIZE: Final[Fields] = {
-    "classes": Field(whole(1), "actions", optional=True),
-    "subjects": Field(whole(1), "people", optional=True),
+    "classes": Field(whole(1, 12), "actions", optional=True),
+    "subjects": Field(whole(1, 999), "people", optional=True),
     "cameras": Field(whole(1, 3), "views of each performance", optional=True),
-    "setups": Field(whole(1), "setups, alternating over the subjects", optional=True),
-    "repetitions": Field(whole(1), "of each action by each person", optional=True),
+    "setups": Field(whole(1, 99), "setups, alternating over the subjects", optional=True),
+    "repetitions": Field(whole(1, 99), "of each action by each person", optional=True),
     "seed": Field(whole(), "the same seed writes the same files", optional=True),
     "frames": Field(FRAME_RANGE, "shortest and longest recording", optional=True),
 }
