@@ -138,7 +138,9 @@ def test_a_folder_of_other_files_is_never_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match=r"found other files\. Give another --output"):
         synthesize(tmp_path, **SETTINGS)
-    assert (tmp_path / "thesis.txt").exists()
+    with pytest.raises(ValueError, match=r"expected a new folder, found a file\. Give another"):
+        synthesize(tmp_path / "thesis.txt", **SETTINGS)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,9 @@ def test_files_of_older_versions_are_counted_apart(results):
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file: no folder; give the folder that holds runs/"):
+        verify_results(tmp_path / "file", print)
     with pytest.raises(ValueError, match="no results; give the folder that holds runs/"):
         verify_results(tmp_path, print)
 

@@ -46,7 +46,7 @@ def verify_results(results: Path, say: Callable[[str], None]) -> str:
     """
     told: list[bool] = []
     damaged = 0
-    for path in _files(results):
+    for path in _files(results) if results.is_dir() else ():
         try:
             told.append(_is_told(path))
         except ValueError as error:
@@ -57,9 +57,10 @@ def verify_results(results: Path, say: Callable[[str], None]) -> str:
             damaged += 1
     count = len(told) + damaged
     if not count:
+        found = "no results" if results.is_dir() else "no folder"
         raise ValueError(
-            f"{results}: no results; give the folder that holds runs/ and store/, or raw recordings by --dataset "
-            "and --raw"
+            f"{results}: {found}; give the folder that holds runs/ and store/, or raw recordings by "
+            "--dataset and --raw"
         )
     if damaged:
         raise ValueError(f"{results}: {damaged} of {count} files are not as they were written")

@@ -117,6 +117,8 @@ def _check(plan: Plan) -> None:
 
 def _is_there(output: Path, plan: Plan) -> bool:
     """Return whether these very recordings lie in `output`; refuse to replace other files."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output}: expected a new folder, found a file. Give another --output.")
     if not output.exists() or not any(output.iterdir()):
         return False
     if not (output / MARKER).is_file():
