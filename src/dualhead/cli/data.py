@@ -155,7 +155,7 @@ def _verify_results(results: Path) -> str:
     text = verify_results(results, say)
     if damaged:
         raise ValueError(
-            f"{results}: {len(damaged)} files that were made of it are not as they were"
+            f"{results}: tables, figures or reports that are not as they were made: {len(damaged)}"
         )
     return text
 

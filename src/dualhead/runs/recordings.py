@@ -155,7 +155,7 @@ def _say_left_out(errors: Sequence[str], *, all_of_them: bool) -> None:
         more = f" ({len(errors) - 1} more cannot be read)" if errors[1:] else ""
         raise ValueError(f"{errors[0]}{more}")
     if errors:
-        print(f"left out: {len(errors)} recordings; the first: {errors[0]}", file=sys.stderr)
+        print(f"recordings left out: {len(errors)}; the first: {errors[0]}", file=sys.stderr)
 
 
 def _say_notes(notes: Sequence[Dropped]) -> None:
