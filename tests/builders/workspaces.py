@@ -183,3 +183,10 @@ def copy_workspace(workspace: Workspace, parent: Path) -> Workspace:
     shutil.copytree(workspace.folder.parent, parent, symlinks=True)
     _write_snakemake(parent / "bin")
     return Workspace(parent / "repository", parent / "bin")
+
+
+def job_counts(text: str) -> dict[str, int]:
+    """Return the table of jobs that Snakemake printed."""
+    rows = [line.split() for line in text.split("Job stats:")[1].splitlines()[3:]]
+    rows = rows[: next(i for i, row in enumerate(rows) if len(row) != 2)]
+    return {name: int(count) for name, count in rows}

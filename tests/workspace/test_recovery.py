@@ -1,7 +1,9 @@
 """After a kill, a full disk or a lost node: the next call says what it found, and goes on."""
 
+import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +19,7 @@ from dualhead.cli import main as cli
 from dualhead.locks import try_lock
 from dualhead.settings.params import dump
 from dualhead.workspace import grids, recovery
-from tests.builders.workspaces import BIN, PARAMS, Workspace, make_workspace
+from tests.builders.workspaces import BIN, PARAMS, Workspace, job_counts, make_workspace
 
 pytestmark = pytest.mark.workflow
 
@@ -79,6 +81,19 @@ def test_after_a_kill_the_next_call_says_so_and_goes_on(killed: Workspace) -> No
     calls = [line.split()[0] for line in (killed.bin / "calls.txt").read_text().splitlines()]
     assert calls.count("train") == 4
     assert not {"synthesize", "prepare"} & set(calls)
+
+
+def test_what_a_kill_left_unfinished_hides_nothing_else(finished: Workspace) -> None:
+    """A run's settings that Snakemake holds for incomplete: what else is missing is made all the same."""
+    finished.edit("seeds: [1]", "seeds: [1, 2]")
+    planned = finished.run("snakemake", "-n", "runs").stdout
+    config = re.findall(r"results/runs/\S+/config\.yaml", planned)[-1]
+    (finished.folder / config).parent.mkdir(parents=True)
+    (finished.folder / config).touch()
+    marker = base64.urlsafe_b64encode(config.encode()).decode()
+    (finished.folder / ".snakemake/incomplete" / marker).touch()
+    counts = job_counts(finished.run("snakemake", "-n", "runs").stdout)
+    assert (counts["train"], counts["evaluate"]) == (4, 4)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from dualhead.report import captions
 from dualhead.settings import params
 from dualhead.workspace import grids
-from tests.builders.workspaces import Workspace, make_workspace
+from tests.builders.workspaces import Workspace, job_counts, make_workspace
 
 pytestmark = pytest.mark.workflow
 REPORT_LAYER = {"table", "summary", "figure", "report", "explorer"}
@@ -27,13 +27,6 @@ RUN_LAYER = {"synthesize", "prepare", "configure", "train", "evaluate", "ensembl
 def runs_calls(calls: Counter[str]) -> dict[str, int]:
     """Return the calls without those of the report layer, which cost seconds."""
     return {name: count for name, count in calls.items() if name not in REPORT_LAYER}
-
-
-def job_counts(text: str) -> dict[str, int]:
-    """Return the table of jobs that Snakemake printed."""
-    rows = [line.split() for line in text.split("Job stats:")[1].splitlines()[3:]]
-    rows = rows[: next(i for i, row in enumerate(rows) if len(row) != 2)]
-    return {name: int(count) for name, count in rows}
 
 
 def child_seconds() -> float:
