@@ -106,7 +106,7 @@ def test_a_json_that_is_no_grid_is_one_line(root, grid, tmp_path, capsys, comman
             "batch_size: banana",
             "train.batch_size: expected a whole number, 1 or more",
         ),
-        ("epochs: 10", "epoch: 10", "unknown setting 'epoch' in train; did you mean 'epochs'?"),
+        ("epochs: 8", "epoch: 8", "unknown setting 'epoch' in train; did you mean 'epochs'?"),
         ("modality: joint", "modality: joints", "modality: expected joint | bone"),
         ("seed: 1", "seed: 1\nseed: 2", "'seed' stands twice"),
     ],
