@@ -38,6 +38,7 @@ STREAMS: Final[Mapping[str, StreamTitle]] = {
 VARIANTS: Final[Mapping[str, str]] = {
     "dualhead": "DualHead-Net",
     "held_out": "DualHead-Net, subjects held out",
+    "passes_21": "DualHead-Net, 21 passes",
     "ms_g3d": "MS-G3D",
     "no_attention": "no attention",
     "temporal_attention": "temporal attention only",
