@@ -123,9 +123,9 @@ def test_the_readmes_commands_work(installed: Installation, walk: Walk, tmp_path
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, checkout / name)
     made = walk.home / "demo"
-    for modality in ("joint", "bone"):
-        (checkpoint,) = made.glob(f"results/runs/*/dualhead/{modality}/*/checkpoint.pt")
-        shutil.copy(checkpoint, tmp_path / f"{modality}.pt")
+    for name in ("joint", "bone"):  # of which the demo has the motion
+        (checkpoint,) = made.glob(f"results/runs/*/dualhead/{name}_motion/*/checkpoint.pt")
+        shutil.copy(checkpoint, tmp_path / f"{name}.pt")
     shutil.copy(next(made.glob("data/raw/*/S001C001P001R001A001.skeleton")), tmp_path / "walk.json")
     shutil.rmtree(walk.home / "mine")
     (tmp_path / "demo").symlink_to(made)
