@@ -80,10 +80,9 @@ def build(folder: Path) -> None:
     subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
     subprocess.run(["git", "checkout", "--quiet", "-B", "main"], cwd=clone, check=True)
     shutil.copytree(SCRIPTS / "mini", clone / "mini")
-    with (clone / "mini/params.yaml").open("a", encoding="utf-8") as text:
-        text.write(
-            "\nseeds: [1]\n"
-        )  # as the demo, which it extends, had when the scripts were written
+    # The one seed that the demo, which it extends, had when the scripts were written.
+    with (clone / "mini/params.yaml").open("a", encoding="utf-8") as params:
+        params.write("\nseeds: [1]\n")
     (folder / "scripts").mkdir()
     for script in SCRIPTS.glob("*.sh"):
         text = script.read_text(encoding="utf-8")
