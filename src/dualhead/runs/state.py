@@ -1,8 +1,8 @@
 """The state of a training: everything that changes while it runs, and the file that keeps it.
 
 The file is written whole after every epoch, every ten minutes, and when the process is asked to end. It lies beside
-the declared outputs until these are evaluated: a workflow that is killed before it notes that a training has ended
-removes the checkpoint and asks for it again, which then costs a second.
+the declared outputs until these are evaluated: a workflow that is stopped before it notes that a training has ended
+may remove the checkpoint and ask for it again, which then costs a second.
 """
 
 from __future__ import annotations
